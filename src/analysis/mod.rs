@@ -1,0 +1,5 @@
+//! Pure arithmetic over snapshots and profiles.
+
+mod top;
+
+pub(crate) use top::{Site, Top, TopRow};

@@ -1,0 +1,301 @@
+//! The collector: what the hooks write to and what a snapshot is copied from.
+
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::{Mutex, OnceLock, PoisonError};
+
+use super::dump;
+use super::hooks;
+use super::live_set::{LiveObject, LiveSet, NewObject};
+use super::stack_table::StackTable;
+use crate::error::{Error, ErrorKind, Result};
+use crate::profile::{Cohort, SampleInterval, Sums, Totals};
+use crate::system::{CoarseClock, Profiling, ProfilingOptions};
+
+/// How much the collector may hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Limits {
+    /// Distinct stacks.
+    pub(crate) stacks: usize,
+    /// Live sampled objects.
+    pub(crate) live_objects: usize,
+}
+
+/// Where the samples come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Source {
+    /// jemalloc's hooks feed a live set.
+    Hooks,
+    /// jemalloc dumps its own table into memory when a snapshot is taken.
+    Dump,
+}
+
+/// Why a snapshot does not show everything.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Partial {
+    /// Sampling was switched off for a while. Objects allocated meanwhile are missing, and so are some that were
+    /// reallocated in place: jemalloc tells their free and not their new life.
+    Paused,
+    /// Sampling was on before the hooks were in place: objects from before are missing.
+    Early,
+}
+
+impl Partial {
+    /// The reason in words.
+    pub(crate) fn reason(self) -> &'static str {
+        match self {
+            Self::Paused => "sampling was paused: objects allocated or reallocated meanwhile may be missing",
+            Self::Early => "sampling was active before heapward started: older objects are missing",
+        }
+    }
+}
+
+/// A copy of the live heap's table at one moment.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Capture {
+    /// The epoch that ended with it, or that goes on when the capture ended none.
+    pub(crate) epoch: u32,
+    /// What is alive, sorted by stack, then epoch.
+    pub(crate) cohorts: Vec<Cohort>,
+    /// What was ever allocated, sorted by stack; empty when the source does not tell.
+    pub(crate) totals: Vec<Totals>,
+    /// Sampled objects alive.
+    pub(crate) live_objects: u64,
+    /// Live samples that had found no room so far: the estimates miss them.
+    pub(crate) dropped_objects: u64,
+    /// Why it does not show everything.
+    pub(crate) partial: Option<Partial>,
+}
+
+/// The collector's own figures.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct CollectorStats {
+    /// Sampled objects alive.
+    pub(crate) live_objects: u64,
+    pub(crate) live_objects_limit: u64,
+    /// Distinct stacks seen.
+    pub(crate) stacks: u64,
+    pub(crate) stacks_limit: u64,
+    /// Samples that found no room in the live set.
+    pub(crate) dropped_objects: u64,
+    pub(crate) dropped_bytes: u64,
+    /// Samples whose stack found no room: counted without frames.
+    pub(crate) dropped_stacks: u64,
+    /// Frees of objects that were never added.
+    pub(crate) unknown_frees: u64,
+    /// Samples ever taken.
+    pub(crate) samples: u64,
+}
+
+/// There is one collector a process, as there is one jemalloc; it lives until the process ends.
+pub(crate) struct Collector {
+    interval: SampleInterval,
+    source: Source,
+    stacks: StackTable,
+    live: LiveSet,
+    clock: CoarseClock,
+    samples: AtomicU64,
+    partial: AtomicU8,
+    /// Only one capture at a time, so that epochs end in the order of their numbers.
+    capturing: Mutex<()>,
+}
+
+impl Collector {
+    /// The collector of this process, sampling from now on: created by the first call, resumed by a later one, which
+    /// keeps the first one's limits.
+    pub(crate) fn start(limits: Limits, source: Source) -> Result<&'static Self> {
+        static ONLY: OnceLock<&'static Collector> = OnceLock::new();
+        static STARTING: Mutex<()> = Mutex::new(());
+        let _one_at_a_time = STARTING.lock().unwrap_or_else(PoisonError::into_inner);
+
+        let options = Profiling::probe()?;
+        if let Some(collector) = ONLY.get() {
+            collector.resume()?;
+            return Ok(collector);
+        }
+        let collector: &'static Self = Box::leak(Box::new(Self::new(limits, source, options)?));
+        if source == Source::Hooks {
+            hooks::install(collector)?;
+        }
+        // Only now: a sample that comes before the hooks would be missing for ever.
+        Profiling::set_active(true)?;
+        Ok(ONLY.get_or_init(|| collector))
+    }
+
+    fn new(limits: Limits, source: Source, options: ProfilingOptions) -> Result<Self> {
+        let stacks = StackTable::new(limits.stacks)
+            .map_err(|error| Error::io("reserving address space for the stack table", error))?;
+        let collector = Self {
+            interval: options.interval,
+            source,
+            stacks,
+            live: LiveSet::new(limits.live_objects),
+            clock: CoarseClock::start(),
+            samples: AtomicU64::new(0),
+            partial: AtomicU8::new(0),
+            capturing: Mutex::new(()),
+        };
+        if options.active && source == Source::Hooks {
+            collector.set_partial(Partial::Early);
+        }
+        Ok(collector)
+    }
+
+    /// The hooks if this jemalloc has them, else its dumps.
+    pub(crate) fn best_source() -> Source {
+        if Profiling::has_hooks() { Source::Hooks } else { Source::Dump }
+    }
+
+    /// Called inside `malloc`.
+    pub(super) fn sampled(&self, address: u64, requested: u64, usable: u64, frames: &[u64]) {
+        let stack = self.stacks.intern(frames);
+        // Counted before it is alive: what is in use never exceeds what was allocated.
+        self.stacks.count(stack, &self.interval.weigh(usable));
+        self.samples.fetch_add(1, Ordering::Relaxed);
+        let birth_millis = self.clock.elapsed_millis();
+        self.live.insert(&NewObject { address, requested, usable, birth_millis, stack });
+    }
+
+    /// Called inside `free`.
+    pub(super) fn freed(&self, address: u64, usable: u64) {
+        self.live.remove(address, usable);
+    }
+
+    /// Copies the live heap and ends the epoch. For the profiler's own, unsampled threads.
+    pub(crate) fn snapshot(&self) -> Result<Capture> {
+        self.capture(true)
+    }
+
+    /// Copies the live heap and lets the epoch go on. For the profiler's own, unsampled threads.
+    pub(crate) fn peek(&self) -> Result<Capture> {
+        self.capture(false)
+    }
+
+    fn capture(&self, end_epoch: bool) -> Result<Capture> {
+        if self.is_quiet() {
+            return Err(Self::forked());
+        }
+        let _one_at_a_time = self.capturing.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut capture = match self.source {
+            Source::Hooks => self.copy_live_set(end_epoch),
+            Source::Dump => dump::capture(&self.stacks, self.interval)?,
+        };
+        capture.partial = self.partial();
+        Ok(capture)
+    }
+
+    fn copy_live_set(&self, end_epoch: bool) -> Capture {
+        let epoch = if end_epoch { self.live.advance_epoch() } else { self.live.epoch() };
+        let mut rows: Vec<(u64, u64)> = Vec::new();
+        self.live.walk(
+            &mut rows,
+            |rows, room| rows.reserve(room),
+            |rows, object| {
+                // What was born after the epoch ended belongs to the next snapshot.
+                if object.epoch <= epoch {
+                    rows.push((u64::from(object.stack.0) << 32 | u64::from(object.epoch), object.usable));
+                }
+            },
+        );
+        let live_objects = rows.len() as u64;
+        // After the walk: an object that is in it has been counted.
+        let cohorts = self.fold(rows);
+        let mut totals = Vec::with_capacity(self.stacks.len() as usize);
+        totals.extend(self.stacks.totals());
+        totals.shrink_to_fit();
+        let dropped_objects = self.live.dropped().0;
+        Capture { epoch, cohorts, totals, live_objects, dropped_objects, partial: None }
+    }
+
+    fn fold(&self, mut rows: Vec<(u64, u64)>) -> Vec<Cohort> {
+        rows.sort_unstable();
+        let distinct = rows.chunk_by(|a, b| a.0 == b.0).count();
+        let mut cohorts = Vec::with_capacity(distinct);
+        // Equal sizes are neighbours now, and an exponential is dear.
+        let mut weight = (0, Sums::default());
+        for rows in rows.chunk_by(|a, b| a.0 == b.0) {
+            let mut live = Sums::default();
+            for &(_, usable) in rows {
+                if weight.0 != usable {
+                    weight = (usable, self.interval.weigh(usable));
+                }
+                live += weight.1;
+            }
+            cohorts.push(Cohort { stack: (rows[0].0 >> 32) as u32, epoch: rows[0].0 as u32, live });
+        }
+        cohorts
+    }
+
+    /// Every object of the live set, with the numbers of their stacks: what the tests compare with an oracle.
+    pub(crate) fn live_objects(&self) -> Vec<LiveObject> {
+        let mut objects = Vec::new();
+        self.live.walk(&mut objects, |objects, room| objects.reserve(room), |objects, object| objects.push(*object));
+        objects
+    }
+
+    /// Stops sampling. Frees of what is alive are still noted, so the live set stays true for what is in it.
+    pub(crate) fn pause(&self) -> Result<()> {
+        self.set_partial(Partial::Paused);
+        Profiling::set_active(false)
+    }
+
+    /// Samples again.
+    pub(crate) fn resume(&self) -> Result<()> {
+        Profiling::set_active(true)
+    }
+
+    fn set_partial(&self, partial: Partial) {
+        self.partial.store(partial as u8 + 1, Ordering::Relaxed);
+    }
+
+    fn partial(&self) -> Option<Partial> {
+        match self.partial.load(Ordering::Relaxed) {
+            0 => None,
+            1 => Some(Partial::Paused),
+            _ => Some(Partial::Early),
+        }
+    }
+
+    /// The stacks that cohorts and totals name.
+    pub(crate) fn stacks(&self) -> &StackTable {
+        &self.stacks
+    }
+
+    /// R.
+    pub(crate) fn interval(&self) -> SampleInterval {
+        self.interval
+    }
+
+    /// Where the samples come from.
+    pub(crate) fn source(&self) -> Source {
+        self.source
+    }
+
+    /// Whether this is a forked child, where nothing is collected any more.
+    pub(crate) fn is_quiet(&self) -> bool {
+        hooks::is_quiet()
+    }
+
+    /// The error of everything that is asked of heapward in a forked child.
+    pub(crate) fn forked() -> Error {
+        Error::new(ErrorKind::NotRunning, "this is a forked child: heapward collects in the process that started it")
+    }
+
+    /// The collector's own figures.
+    pub(crate) fn stats(&self) -> CollectorStats {
+        if self.is_quiet() {
+            return CollectorStats::default();
+        }
+        let (dropped_objects, dropped_bytes) = self.live.dropped();
+        CollectorStats {
+            live_objects: self.live.len(),
+            live_objects_limit: self.live.capacity(),
+            stacks: self.stacks.len(),
+            stacks_limit: self.stacks.capacity(),
+            dropped_objects,
+            dropped_bytes,
+            dropped_stacks: self.stacks.overflowed(),
+            unknown_frees: self.live.unknown_frees(),
+            samples: self.samples.load(Ordering::Relaxed),
+        }
+    }
+}

@@ -1,0 +1,21 @@
+//! The live set: which sampled objects are alive, where they were allocated and when.
+//!
+//! Everything that runs inside `malloc` and `free` is in this folder, from [`hooks`] down. Its rules, each with the
+//! place that keeps it:
+//!
+//! - no allocation from jemalloc: tables live in mapped memory ([`StackTable`], [`LiveSet`]);
+//! - no panic: every index is checked or masked, every failure is a counted drop;
+//! - no thread-local with a destructor: there is no thread-local at all;
+//! - no lock held across an allocation: one lock, that of a [`LiveSet`] shard, held for one table operation;
+//! - no unbounded loop: probing stops after [`stack_table`]'s limit.
+
+mod collector;
+mod dump;
+mod hash;
+mod hooks;
+mod live_set;
+mod stack_table;
+
+pub(crate) use collector::{Collector, CollectorStats, Limits, Source};
+pub(crate) use live_set::LiveObject;
+pub(crate) use stack_table::StackId;

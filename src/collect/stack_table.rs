@@ -1,0 +1,248 @@
+//! Interned stacks: append-only, bounded, without a lock.
+//!
+//! ```text
+//! index   [ tag | id+1 ] [ 0 ] [ tag | id+1 ] …     open addressing, twice as many slots as stacks
+//!                 │
+//! records         └─► { first frame, depth, cumulative counts }
+//!                            │
+//! frames                     └─► return addresses, leaf first, end to end
+//! ```
+//!
+//! A stack is written into `records` and `frames` first and published by one compare-and-swap in `index`. Two
+//! threads that add the same stack at once both write it; the one that loses the swap uses the winner's and its own
+//! record stays unused, which costs a place and no count.
+
+use std::io;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::hash::hash_stack;
+use crate::profile::Sums;
+use crate::system::{MmapSlice, Zeroed};
+
+/// The number of a stack in the table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct StackId(pub(crate) u32);
+
+/// Where samples go whose stack did not fit: they count, with no frames.
+pub(crate) const OVERFLOW: StackId = StackId(0);
+
+/// How many slots of the index are looked at. At half load a run of this length does not happen by chance.
+const PROBES: usize = 256;
+
+/// Estimates are summed as integers: objects in units of 2^-16, bytes whole. A sample stands for at least R bytes,
+/// so rounding costs less than one part in R.
+const OBJECT_FRACTION: f64 = 65_536.0;
+
+/// One stack.
+#[repr(align(64))]
+struct Record {
+    /// `first frame << 16 | depth`.
+    span: AtomicU64,
+    objects: AtomicU64,
+    bytes: AtomicU64,
+    estimated_objects: AtomicU64,
+    estimated_bytes: AtomicU64,
+}
+
+// SAFETY: five atomic integers, of which all-zero is a valid value; no Drop.
+unsafe impl Zeroed for Record {}
+
+/// All stacks that were ever sampled, with what each allocated in all.
+pub(crate) struct StackTable {
+    index: MmapSlice<AtomicU64>,
+    records: MmapSlice<Record>,
+    frames: MmapSlice<AtomicU64>,
+    next_record: AtomicU64,
+    next_frame: AtomicU64,
+    overflowed: AtomicU64,
+}
+
+impl StackTable {
+    /// A table for `stacks` stacks of 32 frames on average.
+    pub(crate) fn new(stacks: usize) -> io::Result<Self> {
+        let stacks = stacks.max(2);
+        Ok(Self {
+            index: MmapSlice::new((stacks * 2).next_power_of_two())?,
+            records: MmapSlice::new(stacks)?,
+            frames: MmapSlice::new(stacks * 32)?,
+            next_record: AtomicU64::new(u64::from(OVERFLOW.0) + 1),
+            next_frame: AtomicU64::new(0),
+            overflowed: AtomicU64::new(0),
+        })
+    }
+
+    /// The number of `frames`, given at its first sight; [`OVERFLOW`] when there is no more room.
+    pub(crate) fn intern(&self, frames: &[u64]) -> StackId {
+        let hash = hash_stack(frames);
+        let tag = hash >> 32;
+        let mask = self.index.len() - 1;
+        let mut added = None;
+        for probe in 0..PROBES {
+            let slot = &self.index[(hash as usize).wrapping_add(probe) & mask];
+            let mut entry = slot.load(Ordering::Acquire);
+            if entry == 0 {
+                let Some(id) = added.or_else(|| self.append(frames)) else { break };
+                added = Some(id);
+                let new = tag << 32 | u64::from(id.0);
+                match slot.compare_exchange(0, new, Ordering::AcqRel, Ordering::Acquire) {
+                    Ok(_) => return id,
+                    Err(winner) => entry = winner,
+                }
+            }
+            let id = StackId(entry as u32);
+            if entry >> 32 == tag && self.matches(id, frames) {
+                return id;
+            }
+        }
+        self.overflowed.fetch_add(1, Ordering::Relaxed);
+        OVERFLOW
+    }
+
+    /// Writes a record that nobody can find yet.
+    fn append(&self, frames: &[u64]) -> Option<StackId> {
+        // Looked at before the counter moves, so that a full table does not count on until it wraps.
+        if self.next_record.load(Ordering::Relaxed) >= self.records.len() as u64
+            || self.next_frame.load(Ordering::Relaxed) + frames.len() as u64 > self.frames.len() as u64
+        {
+            return None;
+        }
+        let first = self.next_frame.fetch_add(frames.len() as u64, Ordering::Relaxed);
+        let room = self.frames.get(first as usize..)?.get(..frames.len())?;
+        let id = self.next_record.fetch_add(1, Ordering::Relaxed);
+        let record = self.records.get(id as usize)?;
+        for (slot, &frame) in room.iter().zip(frames) {
+            slot.store(frame, Ordering::Relaxed);
+        }
+        record.span.store(first << 16 | frames.len() as u64 & 0xffff, Ordering::Relaxed);
+        Some(StackId(id as u32))
+    }
+
+    fn matches(&self, id: StackId, frames: &[u64]) -> bool {
+        let found = self.span(id);
+        found.len() == frames.len()
+            && found.iter().zip(frames).all(|(slot, &frame)| slot.load(Ordering::Relaxed) == frame)
+    }
+
+    fn span(&self, id: StackId) -> &[AtomicU64] {
+        let Some(record) = self.records.get(id.0 as usize) else { return &[] };
+        let span = record.span.load(Ordering::Relaxed);
+        self.frames.get((span >> 16) as usize..).and_then(|rest| rest.get(..(span & 0xffff) as usize)).unwrap_or(&[])
+    }
+
+    /// Adds one sample to what the stack allocated in all.
+    pub(crate) fn count(&self, id: StackId, sample: &Sums) {
+        let Some(record) = self.records.get(id.0 as usize) else { return };
+        record.bytes.fetch_add(sample.bytes, Ordering::Relaxed);
+        let objects = (sample.estimated_objects * OBJECT_FRACTION).round() as u64;
+        record.estimated_objects.fetch_add(objects, Ordering::Relaxed);
+        record.estimated_bytes.fetch_add(sample.estimated_bytes.round() as u64, Ordering::Relaxed);
+        // Last, and released: whoever sees the count sees a record that is whole.
+        record.objects.fetch_add(sample.objects, Ordering::Release);
+    }
+
+    /// The frames of a stack, leaf first; none for [`OVERFLOW`].
+    pub(crate) fn frames(&self, id: StackId) -> impl ExactSizeIterator<Item = crate::profile::ReturnAddress> {
+        self.span(id).iter().map(|slot| crate::profile::ReturnAddress(slot.load(Ordering::Relaxed)))
+    }
+
+    /// What every stack allocated in all, for those that allocated at all.
+    pub(crate) fn totals(&self) -> impl Iterator<Item = crate::profile::Totals> {
+        let used = self.next_record.load(Ordering::Acquire).min(self.records.len() as u64) as usize;
+        self.records[..used].iter().enumerate().filter_map(|(id, record)| {
+            let objects = record.objects.load(Ordering::Acquire);
+            (objects > 0).then(|| crate::profile::Totals {
+                stack: id as u32,
+                objects,
+                bytes: record.bytes.load(Ordering::Relaxed),
+                estimated_objects: record.estimated_objects.load(Ordering::Relaxed) as f64 / OBJECT_FRACTION,
+                estimated_bytes: record.estimated_bytes.load(Ordering::Relaxed) as f64,
+            })
+        })
+    }
+
+    /// Stacks in the table.
+    pub(crate) fn len(&self) -> u64 {
+        self.next_record.load(Ordering::Relaxed).min(self.records.len() as u64) - 1
+    }
+
+    /// How many stacks it can hold.
+    pub(crate) fn capacity(&self) -> u64 {
+        self.records.len() as u64 - 1
+    }
+
+    /// Samples whose stack did not fit.
+    pub(crate) fn overflowed(&self) -> u64 {
+        self.overflowed.load(Ordering::Relaxed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::profile::SampleInterval;
+
+    fn frames(table: &StackTable, id: StackId) -> Vec<u64> {
+        table.frames(id).map(|frame| frame.0).collect()
+    }
+
+    #[test]
+    fn equal_stacks_have_one_number_and_keep_their_frames() {
+        let table = StackTable::new(100).unwrap();
+        let a = table.intern(&[1, 2, 3]);
+        let b = table.intern(&[1, 2]);
+        let none = table.intern(&[]);
+        assert_eq!(table.intern(&[1, 2, 3]), a);
+        assert_eq!(table.intern(&[1, 2]), b);
+        assert_eq!(table.intern(&[]), none);
+        assert!(a != b && b != none && none != OVERFLOW);
+        assert_eq!(frames(&table, a), [1, 2, 3]);
+        assert!(frames(&table, none).is_empty());
+        assert_eq!(table.len(), 3);
+    }
+
+    #[test]
+    fn what_does_not_fit_is_counted() {
+        let table = StackTable::new(4).unwrap();
+        let ids: Vec<_> = (0..10).map(|n| table.intern(&[n])).collect();
+        assert_eq!(ids.iter().filter(|&&id| id == OVERFLOW).count(), 7);
+        assert_eq!(table.overflowed(), 7);
+        assert_eq!(table.len(), table.capacity());
+        // Those that did fit are still found.
+        assert_eq!(table.intern(&[0]), ids[0]);
+    }
+
+    #[test]
+    fn a_table_without_room_for_frames_is_full_as_well() {
+        let table = StackTable::new(2).unwrap();
+        assert_ne!(table.intern(&[7; 64]), OVERFLOW);
+        let table = StackTable::new(2).unwrap();
+        assert_eq!(table.intern(&[7; 65]), OVERFLOW);
+        assert_eq!(table.overflowed(), 1);
+    }
+
+    #[test]
+    fn eight_threads_that_add_the_same_stacks_agree() {
+        let table = StackTable::new(10_000).unwrap();
+        let sample = SampleInterval::from_lg(0).unwrap().weigh(8);
+        let ids: Vec<Vec<StackId>> = std::thread::scope(|scope| {
+            let add = || {
+                (0..2_000u64)
+                    .map(|n| {
+                        let id = table.intern(&[n % 500, n % 500 + 1]);
+                        table.count(id, &sample);
+                        id
+                    })
+                    .collect()
+            };
+            let threads: Vec<_> = (0..8).map(|_| scope.spawn(add)).collect();
+            threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+        });
+        assert!(ids.iter().all(|other| *other == ids[0]));
+        let totals: Vec<_> = table.totals().collect();
+        assert_eq!(totals.len(), 500);
+        for total in totals {
+            assert_eq!((total.objects, total.bytes), (32, 256));
+            assert_eq!((total.estimated_objects, total.estimated_bytes), (32.0, 256.0));
+        }
+    }
+}

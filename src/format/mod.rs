@@ -1,0 +1,5 @@
+//! Bytes ↔ profile, pure.
+
+pub(crate) mod flamegraph;
+pub(crate) mod heap_v2;
+pub(crate) mod pprof;

@@ -1,0 +1,96 @@
+//! Answers, and errors as answers.
+
+use bytes::Bytes;
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
+use http::{Response, StatusCode};
+use serde::Serialize;
+
+use crate::error::{Error, ErrorKind};
+
+pub(super) type Answer = Response<Bytes>;
+
+pub(super) const TEXT: &str = "text/plain; charset=utf-8";
+
+/// Sent with every answer: a browser must not guess that a profile is a page.
+const NOSNIFF: (HeaderName, HeaderValue) = (http::header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+
+/// pprof shows the text of an error to its user only where this header is set.
+const GO_PPROF: HeaderName = HeaderName::from_static("x-go-pprof");
+
+pub(super) fn with_body(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> Answer {
+    let mut answer = Response::new(body.into());
+    *answer.status_mut() = status;
+    let headers = answer.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    headers.insert(NOSNIFF.0, NOSNIFF.1);
+    // Each answer is about this moment.
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    answer
+}
+
+pub(super) fn text(status: StatusCode, body: impl Into<Bytes>) -> Answer {
+    with_body(status, TEXT, body)
+}
+
+pub(super) fn json(status: StatusCode, body: &impl Serialize) -> Answer {
+    match serde_json::to_vec_pretty(body) {
+        Ok(mut bytes) => {
+            bytes.push(b'\n');
+            with_body(status, "application/json", bytes)
+        }
+        Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, format!("writing JSON: {error}\n")),
+    }
+}
+
+/// A gzipped profile, named as Go's `net/http/pprof` names it.
+pub(super) fn profile(name: &'static str, body: Vec<u8>) -> Answer {
+    let mut answer = with_body(StatusCode::OK, "application/octet-stream", body);
+    answer.headers_mut().insert(CONTENT_DISPOSITION, HeaderValue::from_static(name));
+    answer
+}
+
+pub(super) fn method_not_allowed(allowed: &'static str) -> Answer {
+    let mut answer = text(StatusCode::METHOD_NOT_ALLOWED, format!("allowed here: {allowed}\n"));
+    answer.headers_mut().insert(ALLOW, HeaderValue::from_static(allowed));
+    answer
+}
+
+/// How an error reads to whoever asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ErrorStyle {
+    /// For programs: `{"error": "…"}`.
+    Json,
+    /// For `go tool pprof`.
+    Pprof,
+}
+
+pub(super) fn error(error: &Error, style: ErrorStyle) -> Answer {
+    let status = match error.kind() {
+        ErrorKind::Config | ErrorKind::Malformed => StatusCode::BAD_REQUEST,
+        ErrorKind::NotFound => StatusCode::NOT_FOUND,
+        ErrorKind::RateLimited => StatusCode::TOO_MANY_REQUESTS,
+        ErrorKind::NotRunning | ErrorKind::Busy => StatusCode::SERVICE_UNAVAILABLE,
+        _ => StatusCode::INTERNAL_SERVER_ERROR,
+    };
+    let mut answer = match style {
+        ErrorStyle::Json => {
+            #[derive(Serialize)]
+            struct Body {
+                error: String,
+            }
+            json(status, &Body { error: error.to_string() })
+        }
+        ErrorStyle::Pprof => {
+            let mut answer = text(status, format!("{error}\n"));
+            answer.headers_mut().insert(GO_PPROF, HeaderValue::from_static("1"));
+            answer
+        }
+    };
+    let wait = error.retry_after().or((error.kind() == ErrorKind::Busy).then_some(std::time::Duration::from_secs(1)));
+    if let Some(wait) = wait {
+        // Whole seconds, rounded up: a client that obeys is not refused again.
+        let seconds = wait.as_secs_f64().ceil().max(1.0) as u64;
+        answer.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
+    }
+    answer
+}

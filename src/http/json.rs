@@ -1,0 +1,297 @@
+//! The JSON that is served. Sizes are bytes, durations seconds, times UTC in RFC 3339; what is unknown is `null`.
+
+use std::time::SystemTime;
+
+use chrono::{DateTime, SecondsFormat, Utc};
+use serde::Serialize;
+
+use crate::analysis::{Top, TopRow};
+use crate::collect::{CollectorStats, Source};
+use crate::profile::{AllocatorMemory, Reading};
+use crate::profiler::Shared;
+use crate::snapshot::Snapshot;
+
+pub(super) fn time(time: SystemTime) -> String {
+    DateTime::<Utc>::from(time).to_rfc3339_opts(SecondsFormat::Millis, true)
+}
+
+/// `GET /api/snapshots`
+#[derive(Serialize)]
+pub(super) struct SnapshotList {
+    snapshots: Vec<SnapshotEntry>,
+    /// Pinned: the first one.
+    baseline: Option<u64>,
+    /// Pinned: the one with the highest RSS.
+    peak: Option<u64>,
+    /// What the trigger made of the last reading.
+    trigger: String,
+}
+
+impl SnapshotList {
+    pub(super) fn of(shared: &Shared) -> Self {
+        let trigger = shared.status().decision.to_string();
+        let history = shared.history();
+        Self {
+            snapshots: history.all().iter().map(|snapshot| SnapshotEntry::of(snapshot)).collect(),
+            baseline: history.baseline_id(),
+            peak: history.peak_id(),
+            trigger,
+        }
+    }
+}
+
+/// One snapshot: an element of `GET /api/snapshots`, and `GET /api/snapshots/{id}`.
+#[derive(Serialize)]
+pub(super) struct SnapshotEntry {
+    id: u64,
+    time: String,
+    /// One word.
+    reason: &'static str,
+    /// A sentence.
+    why: String,
+    rss_bytes: u64,
+    /// Estimated.
+    live_bytes: u64,
+    /// Estimated.
+    live_objects: u64,
+    sampled_objects: u64,
+    stacks: usize,
+    epoch: u32,
+    duration_seconds: f64,
+    /// Why it does not show everything.
+    partial: Option<&'static str>,
+    dropped_samples: u64,
+    memory: Memory,
+}
+
+impl SnapshotEntry {
+    pub(super) fn of(snapshot: &Snapshot) -> Self {
+        let (live_objects, live_bytes) = snapshot.live();
+        Self {
+            id: snapshot.id,
+            time: time(snapshot.time),
+            reason: snapshot.reason.name(),
+            why: snapshot.reason.to_string(),
+            rss_bytes: snapshot.reading.process.rss,
+            live_bytes: live_bytes.round() as u64,
+            live_objects: live_objects.round() as u64,
+            sampled_objects: snapshot.live_objects,
+            stacks: snapshot.cohorts.chunk_by(|a, b| a.stack == b.stack).count(),
+            epoch: snapshot.epoch,
+            duration_seconds: snapshot.duration.as_secs_f64(),
+            partial: snapshot.partial,
+            dropped_samples: snapshot.dropped_objects,
+            memory: Memory::of(&snapshot.reading),
+        }
+    }
+}
+
+/// The memory gauges of one reading.
+#[derive(Serialize)]
+pub(super) struct Memory {
+    time: String,
+    rss_bytes: u64,
+    virtual_bytes: u64,
+    swap_bytes: Option<u64>,
+    allocator: Option<Allocator>,
+    cgroup_limit_bytes: Option<u64>,
+    cgroup_usage_bytes: Option<u64>,
+}
+
+#[derive(Serialize)]
+struct Allocator {
+    allocated_bytes: u64,
+    active_bytes: u64,
+    resident_bytes: u64,
+    mapped_bytes: u64,
+    retained_bytes: u64,
+    metadata_bytes: u64,
+}
+
+impl Memory {
+    fn of(reading: &Reading) -> Self {
+        Self {
+            time: time(reading.time),
+            rss_bytes: reading.process.rss,
+            virtual_bytes: reading.process.virtual_size,
+            swap_bytes: reading.process.swap,
+            allocator: reading.allocator.map(Allocator::of),
+            cgroup_limit_bytes: reading.cgroup.limit,
+            cgroup_usage_bytes: reading.cgroup.usage,
+        }
+    }
+}
+
+impl Allocator {
+    fn of(memory: AllocatorMemory) -> Self {
+        Self {
+            allocated_bytes: memory.allocated,
+            active_bytes: memory.active,
+            resident_bytes: memory.resident,
+            mapped_bytes: memory.mapped,
+            retained_bytes: memory.retained,
+            metadata_bytes: memory.metadata,
+        }
+    }
+}
+
+/// `GET /api/memory`
+#[derive(Serialize)]
+pub(super) struct MemoryReport {
+    /// The watcher's last reading; `null` before the first.
+    memory: Option<Memory>,
+    /// Which control group the limit is taken from.
+    cgroup: String,
+    collector: CollectorReport,
+    snapshots: SnapshotReport,
+    watcher: WatcherReport,
+}
+
+#[derive(Serialize)]
+struct CollectorReport {
+    source: &'static str,
+    sample_interval_bytes: u64,
+    samples: u64,
+    live_samples: u64,
+    live_samples_limit: u64,
+    stacks: u64,
+    stacks_limit: u64,
+    dropped_samples: u64,
+    dropped_sample_bytes: u64,
+    dropped_stacks: u64,
+    unknown_frees: u64,
+    cached_symbols: usize,
+}
+
+#[derive(Serialize)]
+struct SnapshotReport {
+    kept: usize,
+    kept_bytes: usize,
+    evicted: u64,
+    rss_above_threshold: u64,
+    requested: u64,
+    failures: u64,
+    last_time: Option<String>,
+    last_duration_seconds: Option<f64>,
+}
+
+#[derive(Serialize)]
+struct WatcherReport {
+    rss_threshold: String,
+    trigger: String,
+    polls: u64,
+    heartbeat_age_seconds: f64,
+    read_failures: u64,
+    last_read_error: Option<String>,
+    panics: u64,
+    uptime_seconds: f64,
+}
+
+impl MemoryReport {
+    pub(super) fn of(shared: &Shared) -> Self {
+        let status = shared.status().clone();
+        let stats: CollectorStats = shared.collector().stats();
+        let [rss_above_threshold, requested] = status.snapshots;
+        let snapshots = {
+            let history = shared.history();
+            SnapshotReport {
+                kept: history.len(),
+                kept_bytes: history.size_bytes(),
+                evicted: history.evicted(),
+                rss_above_threshold,
+                requested,
+                failures: status.snapshot_failures,
+                last_time: status.last_snapshot.map(|(taken, _)| time(taken)),
+                last_duration_seconds: status.last_snapshot.map(|(_, duration)| duration.as_secs_f64()),
+            }
+        };
+        Self {
+            memory: status.reading.as_ref().map(Memory::of),
+            cgroup: shared.cgroup().to_owned(),
+            collector: CollectorReport {
+                source: match shared.collector().source() {
+                    Source::Hooks => "hooks",
+                    Source::Dump => "dump",
+                },
+                sample_interval_bytes: shared.collector().interval().bytes(),
+                samples: stats.samples,
+                live_samples: stats.live_objects,
+                live_samples_limit: stats.live_objects_limit,
+                stacks: stats.stacks,
+                stacks_limit: stats.stacks_limit,
+                dropped_samples: stats.dropped_objects,
+                dropped_sample_bytes: stats.dropped_bytes,
+                dropped_stacks: stats.dropped_stacks,
+                unknown_frees: stats.unknown_frees,
+                cached_symbols: shared.cached_symbols(),
+            },
+            snapshots,
+            watcher: WatcherReport {
+                rss_threshold: shared.config().rss_threshold.to_string(),
+                trigger: status.decision.to_string(),
+                polls: status.polls,
+                heartbeat_age_seconds: shared.heartbeat().0.as_secs_f64(),
+                read_failures: status.read_failures,
+                last_read_error: status.last_read_error,
+                panics: status.panics,
+                uptime_seconds: shared.uptime().as_secs_f64(),
+            },
+        }
+    }
+}
+
+/// `GET /api/snapshots/{id}/top`. All values are estimates.
+#[derive(Serialize)]
+pub(super) struct TopReport {
+    time: String,
+    sites: usize,
+    alloc_objects: i64,
+    alloc_bytes: i64,
+    inuse_objects: i64,
+    inuse_bytes: i64,
+    comments: Vec<String>,
+    top: Vec<TopEntry>,
+}
+
+#[derive(Serialize)]
+struct TopEntry {
+    function: String,
+    file: String,
+    line: u32,
+    alloc_objects: i64,
+    alloc_bytes: i64,
+    inuse_objects: i64,
+    inuse_bytes: i64,
+}
+
+impl TopReport {
+    pub(super) fn of(top: Top, taken: SystemTime, comments: Vec<String>) -> Self {
+        let [alloc_objects, alloc_bytes, inuse_objects, inuse_bytes] = top.totals;
+        Self {
+            time: time(taken),
+            sites: top.sites,
+            alloc_objects,
+            alloc_bytes,
+            inuse_objects,
+            inuse_bytes,
+            comments,
+            top: top.rows.into_iter().map(TopEntry::of).collect(),
+        }
+    }
+}
+
+impl TopEntry {
+    fn of(row: TopRow) -> Self {
+        let [alloc_objects, alloc_bytes, inuse_objects, inuse_bytes] = row.values;
+        let site = row.site;
+        Self {
+            function: site.function,
+            file: site.file,
+            line: site.line,
+            alloc_objects,
+            alloc_bytes,
+            inuse_objects,
+            inuse_bytes,
+        }
+    }
+}

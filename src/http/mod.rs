@@ -1,0 +1,13 @@
+//! What is served: routes that a host can mount, and a server of heapward's own.
+
+mod answer;
+mod bound;
+mod guard;
+mod handlers;
+mod json;
+mod query;
+mod routes;
+
+pub use routes::{RouteService, Routes};
+
+pub(crate) use bound::Bound;

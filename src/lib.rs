@@ -1,0 +1,34 @@
+//! heapward
+
+#![warn(missing_docs, missing_debug_implementations, unreachable_pub)]
+#![deny(unsafe_op_in_unsafe_fn)]
+
+mod analysis;
+mod collect;
+mod error;
+mod format;
+mod http;
+mod install;
+mod metrics;
+mod policy;
+mod profile;
+mod profiler;
+mod snapshot;
+mod symbolize;
+mod system;
+
+pub use error::{Error, ErrorKind, Result};
+pub use http::{RouteService, Routes};
+pub use policy::{Reason, Threshold};
+pub use profile::ByteSize;
+pub use profiler::{
+    Builder, DEFAULT_HISTORY, DEFAULT_HISTORY_BYTES, DEFAULT_LISTEN, DEFAULT_MAX_LIVE_SAMPLES, DEFAULT_MAX_STACKS,
+    DEFAULT_MIN_INTERVAL, DEFAULT_POLL_INTERVAL, DEFAULT_PROFILES_DIR, DEFAULT_RSS_THRESHOLD, Listen, Profiler,
+    SnapshotInfo, TopSite, start,
+};
+pub use snapshot::Selector;
+
+#[doc(hidden)]
+pub use install::__private;
+#[doc(hidden)]
+pub use profiler::LiveSample;

@@ -1,0 +1,149 @@
+//! Every gauge, with its name, unit and help.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
+use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::registry::Unit;
+
+use crate::policy::Reason;
+use crate::profiler::{Shared, Status};
+
+/// Reads everything when it is scraped.
+pub(super) struct Gauges {
+    shared: Arc<Shared>,
+}
+
+impl Gauges {
+    pub(super) fn new(shared: Arc<Shared>) -> Self {
+        Self { shared }
+    }
+}
+
+impl fmt::Debug for Gauges {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Gauges")
+    }
+}
+
+impl Collector for Gauges {
+    fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let status = self.shared.status().clone();
+        let mut out = Out { encoder };
+        out.memory(&status)?;
+        out.collector(&self.shared)?;
+        out.snapshots(&self.shared, &status)?;
+        out.sidecar(&self.shared, &status)
+    }
+}
+
+struct Out<'e> {
+    encoder: DescriptorEncoder<'e>,
+}
+
+impl Out<'_> {
+    fn memory(&mut self, status: &Status) -> fmt::Result {
+        // Absent when unknown: a zero would be a lie.
+        let Some(reading) = &status.reading else { return Ok(()) };
+        let process = reading.process;
+        self.bytes("process_rss", "Resident set size of this process", Some(process.rss))?;
+        self.bytes("process_virtual", "Address space of this process", Some(process.virtual_size))?;
+        self.bytes("process_swap", "Memory of this process that is swapped out", process.swap)?;
+        let allocator = reading.allocator;
+        self.bytes(
+            "allocator_allocated",
+            "In use by the service, by jemalloc's count",
+            allocator.map(|a| a.allocated),
+        )?;
+        self.bytes("allocator_active", "Pages with live allocations", allocator.map(|a| a.active))?;
+        self.bytes("allocator_resident", "Pages that jemalloc has in memory", allocator.map(|a| a.resident))?;
+        self.bytes("allocator_mapped", "Address space in jemalloc's active extents", allocator.map(|a| a.mapped))?;
+        self.bytes(
+            "allocator_retained",
+            "Address space that jemalloc keeps, given back as pages",
+            allocator.map(|a| a.retained),
+        )?;
+        self.bytes("allocator_metadata", "jemalloc's own tables", allocator.map(|a| a.metadata))?;
+        self.bytes("cgroup_limit", "Smallest memory limit of the control groups above", reading.cgroup.limit)?;
+        self.bytes(
+            "cgroup_usage",
+            "Use of the group with that limit, without droppable page cache",
+            reading.cgroup.usage,
+        )
+    }
+
+    fn collector(&mut self, shared: &Shared) -> fmt::Result {
+        let stats = shared.collector().stats();
+        self.gauge("live_samples", "Sampled objects alive", stats.live_objects)?;
+        self.gauge("live_samples_limit", "Sampled objects that can be alive at once, about", stats.live_objects_limit)?;
+        self.gauge("stacks", "Distinct stacks seen", stats.stacks)?;
+        self.gauge("stacks_limit", "Distinct stacks that are told apart", stats.stacks_limit)?;
+        self.counter("samples", "Allocations sampled", stats.samples)?;
+        self.counter("dropped_samples", "Samples that found no room in the live set", stats.dropped_objects)?;
+        self.counter("dropped_sample_bytes", "Usable bytes of the samples that found no room", stats.dropped_bytes)?;
+        self.counter("dropped_stacks", "Samples whose stack found no room", stats.dropped_stacks)?;
+        self.counter("unknown_frees", "Frees of objects that were not in the live set", stats.unknown_frees)?;
+        self.bytes("sample_interval", "Mean bytes between two samples", Some(shared.collector().interval().bytes()))
+    }
+
+    fn snapshots(&mut self, shared: &Shared, status: &Status) -> fmt::Result {
+        let counts: Vec<(&str, u64)> = Reason::NAMES.into_iter().zip(status.snapshots).collect();
+        let family = ConstCounter::new(0u64);
+        let mut metric =
+            self.encoder.encode_descriptor("snapshots", "Snapshots taken, by reason", None, family.metric_type())?;
+        for (reason, count) in counts {
+            ConstCounter::new(count).encode(metric.encode_family(&[("reason", reason)])?)?;
+        }
+        self.counter("snapshot_failures", "Snapshots that failed", status.snapshot_failures)?;
+        let (kept, bytes, evicted) = {
+            let history = shared.history();
+            (history.len() as u64, history.size_bytes() as u64, history.evicted())
+        };
+        self.gauge("snapshots_kept", "Snapshots in the ring", kept)?;
+        self.bytes("snapshots_kept", "Memory of the kept snapshots", Some(bytes))?;
+        self.counter("snapshots_evicted", "Snapshots that the ring has given up", evicted)?;
+        if let Some((time, duration)) = status.last_snapshot {
+            let time = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+            self.seconds("last_snapshot_timestamp", "When the last snapshot was taken, since 1970", time)?;
+            self.seconds("last_snapshot_duration", "How long the last snapshot took", duration)?;
+        }
+        Ok(())
+    }
+
+    fn sidecar(&mut self, shared: &Shared, status: &Status) -> fmt::Result {
+        self.counter("polls", "Polls of the watcher: its heartbeat", status.polls)?;
+        self.seconds("heartbeat_age", "Time since the watcher's last poll", shared.heartbeat().0)?;
+        self.counter("read_failures", "Reads of memory figures that failed", status.read_failures)?;
+        self.counter("panics", "Panics of heapward's own that it outlived", status.panics)?;
+        self.gauge("cached_symbols", "Addresses whose names are remembered", shared.cached_symbols() as u64)?;
+        self.seconds("uptime", "Time since heapward started", shared.uptime())
+    }
+
+    fn bytes(&mut self, name: &str, help: &str, value: Option<u64>) -> fmt::Result {
+        match value {
+            Some(value) => self.any(name, help, Some(&Unit::Bytes), &ConstGauge::new(value)),
+            None => Ok(()),
+        }
+    }
+
+    fn seconds(&mut self, name: &str, help: &str, value: Duration) -> fmt::Result {
+        self.any(name, help, Some(&Unit::Seconds), &ConstGauge::new(value.as_secs_f64()))
+    }
+
+    fn gauge(&mut self, name: &str, help: &str, value: u64) -> fmt::Result {
+        self.any(name, help, None, &ConstGauge::new(value))
+    }
+
+    fn counter(&mut self, name: &str, help: &str, value: u64) -> fmt::Result {
+        self.any(name, help, None, &ConstCounter::new(value))
+    }
+
+    fn any(&mut self, name: &str, help: &str, unit: Option<&Unit>, metric: &impl EncodeMetric) -> fmt::Result {
+        let encoder = self.encoder.encode_descriptor(name, help, unit, metric.metric_type())?;
+        metric.encode(encoder)
+    }
+}

@@ -1,0 +1,6 @@
+//! The gauges for Prometheus. Label sets are fixed, and nothing is kept between two scrapes.
+
+mod exposition;
+mod gauges;
+
+pub(crate) use exposition::{Exposition, scrape};

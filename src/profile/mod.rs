@@ -1,0 +1,23 @@
+//! Pure data: what a reading, a cohort and a profile are, and the arithmetic of sampling.
+//!
+//! Imports nothing of ours but the error; no I/O, no clock, no allocator.
+
+mod address;
+mod byte_size;
+mod cohort;
+mod estimate;
+mod frame;
+mod mapping;
+mod model;
+mod reading;
+mod trim;
+
+pub(crate) use address::{Address, ReturnAddress};
+pub use byte_size::ByteSize;
+pub(crate) use cohort::{Cohort, Sums, Totals};
+pub(crate) use estimate::SampleInterval;
+pub(crate) use frame::{Frame, Function, Unknown};
+pub(crate) use mapping::{BuildId, Mapping};
+pub(crate) use model::{INUSE_SPACE, Location, Profile, ProfileSample, SAMPLE_TYPES, SampleType};
+pub(crate) use reading::{AllocatorMemory, CgroupMemory, ProcessMemory, Reading};
+pub(crate) use trim::{DROP_FRAMES, plumbing};

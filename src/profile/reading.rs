@@ -1,0 +1,55 @@
+//! One look at the memory gauges, as a plain value.
+
+use std::time::{Duration, SystemTime};
+
+/// Memory of this process as the kernel counts it, in bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct ProcessMemory {
+    /// Resident set size: pages in memory, whoever asked for them.
+    pub rss: u64,
+    /// Size of the address space.
+    pub virtual_size: u64,
+    /// What was swapped out; `None` where the kernel does not say.
+    pub swap: Option<u64>,
+}
+
+/// jemalloc's own figures, in bytes. Each includes the one before it, save `retained`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct AllocatorMemory {
+    /// In use by the service, rounded up to size classes.
+    pub allocated: u64,
+    /// Pages with at least one live allocation.
+    pub active: u64,
+    /// Pages in memory: active, dirty and metadata.
+    pub resident: u64,
+    /// Address space in active extents.
+    pub mapped: u64,
+    /// Address space kept for later, given back to the kernel as pages.
+    pub retained: u64,
+    /// jemalloc's own tables.
+    pub metadata: u64,
+}
+
+/// The memory control group that this process is in, in bytes. An unknown limit is `None`: neither zero nor infinite.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct CgroupMemory {
+    /// The smallest limit of the group and those above it; `None` when none is set or none can be read.
+    pub limit: Option<u64>,
+    /// What the group with that limit uses, without the page cache that can be dropped.
+    pub usage: Option<u64>,
+}
+
+/// One look at the gauges.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Reading {
+    /// Wall-clock time, for people.
+    pub time: SystemTime,
+    /// Time since the profiler started, for decisions: never steps.
+    pub uptime: Duration,
+    /// The process.
+    pub process: ProcessMemory,
+    /// The allocator; `None` when it could not be asked.
+    pub allocator: Option<AllocatorMemory>,
+    /// The control group.
+    pub cgroup: CgroupMemory,
+}

@@ -1,0 +1,130 @@
+//! Everything that can be set.
+
+use std::path::Path;
+use std::time::Duration;
+
+use super::config::{Config, ProfilesDir};
+use super::environment;
+use super::handle::Profiler;
+use super::listen::Listen;
+use crate::error::{Error, Result};
+use crate::policy::Threshold;
+use crate::profile::ByteSize;
+
+/// Sets the profiler up; [`Builder::start`] checks all of it and starts.
+///
+/// A `HEAPWARD_*` variable that is set wins over what is set here.
+#[must_use = "a builder does nothing until it is started"]
+pub struct Builder {
+    config: Config,
+    /// The first setter whose value cannot be used; told at start.
+    refused: Option<Error>,
+}
+
+impl Builder {
+    pub(super) fn new() -> Self {
+        Self { config: Config::default(), refused: None }
+    }
+
+    /// RSS above which snapshots are taken: bytes, or a share of the memory limit.
+    /// Default [`DEFAULT_RSS_THRESHOLD`](crate::DEFAULT_RSS_THRESHOLD); variable `HEAPWARD_RSS_THRESHOLD`.
+    pub fn rss_threshold(mut self, threshold: impl Into<Threshold>) -> Self {
+        self.config.rss_threshold = threshold.into();
+        self
+    }
+
+    /// Least time between two triggered snapshots.
+    /// Default [`DEFAULT_MIN_INTERVAL`](crate::DEFAULT_MIN_INTERVAL); variable `HEAPWARD_MIN_INTERVAL`.
+    pub fn min_interval(mut self, interval: Duration) -> Self {
+        self.config.min_interval = interval;
+        self
+    }
+
+    /// Time between two readings.
+    /// Default [`DEFAULT_POLL_INTERVAL`](crate::DEFAULT_POLL_INTERVAL); variable `HEAPWARD_POLL_INTERVAL`.
+    pub fn poll_interval(mut self, interval: Duration) -> Self {
+        self.config.poll_interval = interval;
+        self
+    }
+
+    /// How many snapshots the ring keeps, beside the baseline and the peak.
+    /// Default [`DEFAULT_HISTORY`](crate::DEFAULT_HISTORY); variable `HEAPWARD_HISTORY`.
+    pub fn history(mut self, snapshots: usize) -> Self {
+        self.config.retention.count = snapshots;
+        self
+    }
+
+    /// How much memory the ring's snapshots may take; the newest is kept whatever its size.
+    /// Default [`DEFAULT_HISTORY_BYTES`](crate::DEFAULT_HISTORY_BYTES); variable `HEAPWARD_HISTORY_BYTES`.
+    pub fn history_bytes(mut self, bytes: ByteSize) -> Self {
+        self.config.retention.bytes = usize::try_from(bytes.as_u64()).unwrap_or(usize::MAX);
+        self
+    }
+
+    /// Where the server listens: `IP:PORT`, `localhost:PORT`, `unix:/path` or `off`.
+    /// Default [`DEFAULT_LISTEN`](crate::DEFAULT_LISTEN); variable `HEAPWARD_LISTEN`.
+    pub fn listen(mut self, address: &str) -> Self {
+        match address.parse::<Listen>() {
+            Ok(listen) => self.config.listen = listen,
+            Err(error) => {
+                self.refused.get_or_insert(Error::config(format!("listen (HEAPWARD_LISTEN): {error}")));
+            }
+        }
+        self
+    }
+
+    /// What a request must carry, as `Authorization: Bearer` or as the password of Basic. Needed to listen on
+    /// anything but loopback. Default none; variable `HEAPWARD_TOKEN`.
+    pub fn token(mut self, token: impl Into<String>) -> Self {
+        self.config.token = Some(token.into());
+        self
+    }
+
+    /// Folder for snapshots. One that is named must be there or be possible to make, and be writable.
+    /// Default [`DEFAULT_PROFILES_DIR`](crate::DEFAULT_PROFILES_DIR); variable `HEAPWARD_PROFILES_DIR`, which also takes `off`.
+    pub fn profiles_dir(mut self, folder: impl AsRef<Path>) -> Self {
+        self.config.profiles_dir = ProfilesDir::Named(folder.as_ref().to_owned());
+        self
+    }
+
+    /// How many distinct stacks are told apart; samples of any more count without their frames.
+    /// Address space is reserved for them at start. Default [`DEFAULT_MAX_STACKS`](crate::DEFAULT_MAX_STACKS);
+    /// variable `HEAPWARD_MAX_STACKS`.
+    pub fn max_stacks(mut self, stacks: usize) -> Self {
+        self.config.limits.stacks = stacks;
+        self
+    }
+
+    /// How many sampled objects can be alive at once, about; any more are dropped and counted.
+    /// Default [`DEFAULT_MAX_LIVE_SAMPLES`](crate::DEFAULT_MAX_LIVE_SAMPLES); variable `HEAPWARD_MAX_LIVE_SAMPLES`.
+    pub fn max_live_samples(mut self, samples: usize) -> Self {
+        self.config.limits.live_objects = samples;
+        self
+    }
+
+    /// Starts the profiler.
+    ///
+    /// # Errors
+    ///
+    /// A setting that is not allowed, a jemalloc that cannot be profiled, an address that is taken, a folder that
+    /// cannot be written to, a profiler that runs already. The message names the setting and the fix, nothing of
+    /// heapward is left running, and the service goes on.
+    pub fn start(self) -> Result<Profiler> {
+        self.start_with(&|variable| std::env::var_os(variable).map(|text| text.to_string_lossy().into_owned()))
+    }
+
+    pub(super) fn start_with(mut self, lookup: &dyn Fn(&str) -> Option<String>) -> Result<Profiler> {
+        environment::apply(&mut self.config, lookup)?;
+        if let Some(error) = self.refused {
+            return Err(error);
+        }
+        Profiler::launch(self.config.validated()?)
+    }
+}
+
+impl std::fmt::Debug for Builder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // Not the token.
+        f.debug_struct("Builder").field("listen", &self.config.listen).finish_non_exhaustive()
+    }
+}

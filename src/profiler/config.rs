@@ -1,0 +1,179 @@
+//! The settings, with their defaults and what is allowed.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::Listen;
+use crate::collect::Limits;
+use crate::error::{Error, Result};
+use crate::policy::{Retention, Threshold};
+use crate::profile::ByteSize;
+
+/// RSS above which snapshots are taken: [`Builder::rss_threshold`](crate::Builder::rss_threshold).
+pub const DEFAULT_RSS_THRESHOLD: ByteSize = ByteSize::mib(100);
+/// Least time between two triggered snapshots: [`Builder::min_interval`](crate::Builder::min_interval).
+pub const DEFAULT_MIN_INTERVAL: Duration = Duration::from_secs(60);
+/// Snapshots kept in the ring: [`Builder::history`](crate::Builder::history).
+pub const DEFAULT_HISTORY: usize = 20;
+/// Bytes of the snapshots in the ring: [`Builder::history_bytes`](crate::Builder::history_bytes).
+pub const DEFAULT_HISTORY_BYTES: ByteSize = ByteSize::mib(64);
+/// Time between two readings: [`Builder::poll_interval`](crate::Builder::poll_interval).
+pub const DEFAULT_POLL_INTERVAL: Duration = Duration::from_secs(1);
+/// Where the server listens: [`Builder::listen`](crate::Builder::listen).
+pub const DEFAULT_LISTEN: &str = "127.0.0.1:6060";
+/// Folder for snapshots: [`Builder::profiles_dir`](crate::Builder::profiles_dir).
+pub const DEFAULT_PROFILES_DIR: &str = "profiles";
+/// Distinct stacks that are told apart: [`Builder::max_stacks`](crate::Builder::max_stacks).
+pub const DEFAULT_MAX_STACKS: usize = 262_144;
+/// Sampled objects alive at once: [`Builder::max_live_samples`](crate::Builder::max_live_samples).
+pub const DEFAULT_MAX_LIVE_SAMPLES: usize = 524_288;
+
+/// What each setting may be, where there is a range.
+const POLL_INTERVAL: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(3600));
+const MIN_INTERVAL: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(7 * 86_400));
+const HISTORY: (usize, usize) = (1, 1000);
+const MAX_STACKS: (usize, usize) = (1024, 16 << 20);
+const MAX_LIVE_SAMPLES: (usize, usize) = (1024, 64 << 20);
+
+/// Where snapshots are written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum ProfilesDir {
+    /// [`DEFAULT_PROFILES_DIR`], made when something is written to it.
+    Default,
+    /// A folder that somebody named: made and tried at start.
+    Named(PathBuf),
+    /// Nowhere.
+    Off,
+}
+
+/// The settings, all of them allowed.
+#[derive(Clone)]
+pub(crate) struct Config {
+    pub(crate) enabled: bool,
+    pub(crate) rss_threshold: Threshold,
+    pub(crate) min_interval: Duration,
+    pub(crate) poll_interval: Duration,
+    pub(crate) retention: Retention,
+    pub(crate) listen: Listen,
+    pub(crate) token: Option<String>,
+    pub(crate) profiles_dir: ProfilesDir,
+    pub(crate) limits: Limits,
+    pub(crate) use_hooks: bool,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            rss_threshold: DEFAULT_RSS_THRESHOLD.into(),
+            min_interval: DEFAULT_MIN_INTERVAL,
+            poll_interval: DEFAULT_POLL_INTERVAL,
+            retention: Retention {
+                count: DEFAULT_HISTORY,
+                bytes: usize::try_from(DEFAULT_HISTORY_BYTES.as_u64()).unwrap_or(usize::MAX),
+            },
+            listen: Listen::Tcp(([127, 0, 0, 1], 6060).into()),
+            token: None,
+            profiles_dir: ProfilesDir::Default,
+            limits: Limits { stacks: DEFAULT_MAX_STACKS, live_objects: DEFAULT_MAX_LIVE_SAMPLES },
+            use_hooks: true,
+        }
+    }
+}
+
+impl Config {
+    /// The settings, if each alone and all together are allowed.
+    pub(crate) fn validated(self) -> Result<Self> {
+        self.rss_threshold
+            .validated()
+            .map_err(|error| Error::config(format!("rss_threshold (HEAPWARD_RSS_THRESHOLD): {error}")))?;
+        within("poll_interval (HEAPWARD_POLL_INTERVAL)", Seconds(self.poll_interval), POLL_INTERVAL, Seconds)?;
+        within("min_interval (HEAPWARD_MIN_INTERVAL)", Seconds(self.min_interval), MIN_INTERVAL, Seconds)?;
+        within("history (HEAPWARD_HISTORY)", self.retention.count, HISTORY, |n| n)?;
+        within("max_stacks (HEAPWARD_MAX_STACKS)", self.limits.stacks, MAX_STACKS, |n| n)?;
+        within("max_live_samples (HEAPWARD_MAX_LIVE_SAMPLES)", self.limits.live_objects, MAX_LIVE_SAMPLES, |n| n)?;
+        if self.token.as_deref() == Some("") {
+            return Err(Error::config("token (HEAPWARD_TOKEN) is empty: set a secret, or leave it out"));
+        }
+        if !self.listen.is_local() && self.token.is_none() {
+            return Err(Error::config(format!(
+                "listen (HEAPWARD_LISTEN) is {}, which other machines can reach: set a token (HEAPWARD_TOKEN), or listen on \
+                 a loopback address such as {DEFAULT_LISTEN}",
+                self.listen
+            )));
+        }
+        Ok(self)
+    }
+}
+
+/// Seconds, as an error message prints them.
+#[derive(PartialEq, PartialOrd)]
+struct Seconds(Duration);
+
+impl fmt::Display for Seconds {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} s", self.0.as_secs_f64())
+    }
+}
+
+fn within<T, U: fmt::Display + PartialOrd>(
+    name: &str,
+    value: U,
+    (low, high): (T, T),
+    show: impl Fn(T) -> U,
+) -> Result<()> {
+    let (low, high) = (show(low), show(high));
+    if value < low || value > high {
+        return Err(Error::config(format!("{name} is {value}: allowed is {low} to {high}")));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(change: impl FnOnce(&mut Config), expect: &str) {
+        let mut config = Config::default();
+        change(&mut config);
+        let error = config.validated().err().expect("must be refused").to_string();
+        assert_eq!(error, expect);
+    }
+
+    #[test]
+    fn the_defaults_are_allowed() {
+        let config = Config::default().validated().unwrap();
+        assert_eq!(config.listen.to_string(), DEFAULT_LISTEN);
+    }
+
+    #[test]
+    fn what_is_out_of_range_is_refused_by_name() {
+        check(
+            |config| config.poll_interval = Duration::ZERO,
+            "poll_interval (HEAPWARD_POLL_INTERVAL) is 0 s: allowed is 0.01 s to 3600 s",
+        );
+        check(|config| config.retention.count = 0, "history (HEAPWARD_HISTORY) is 0: allowed is 1 to 1000");
+        check(
+            |config| config.rss_threshold = Threshold::PercentOfLimit(170.0),
+            "rss_threshold (HEAPWARD_RSS_THRESHOLD): `170%` is not a share of the memory limit: allowed is above 0% and at most 100%",
+        );
+        check(
+            |config| config.token = Some(String::new()),
+            "token (HEAPWARD_TOKEN) is empty: set a secret, or leave it out",
+        );
+    }
+
+    #[test]
+    fn other_machines_need_a_token() {
+        check(
+            |config| config.listen = "0.0.0.0:6060".parse().unwrap(),
+            "listen (HEAPWARD_LISTEN) is 0.0.0.0:6060, which other machines can reach: set a token (HEAPWARD_TOKEN), or \
+             listen on a loopback address such as 127.0.0.1:6060",
+        );
+        let mut config = Config { listen: "0.0.0.0:6060".parse().unwrap(), ..Config::default() };
+        config.token = Some("secret".to_owned());
+        assert!(config.validated().is_ok());
+    }
+}

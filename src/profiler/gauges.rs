@@ -1,0 +1,42 @@
+//! Takes readings.
+
+use std::path::Path;
+use std::time::{Instant, SystemTime};
+
+use crate::error::Result;
+use crate::profile::Reading;
+use crate::system::{AllocatorStats, CgroupReader, ProcessMemoryReader};
+
+/// Takes readings of this process. What can fail on its own leaves a gap in the reading and an error in the list.
+pub(crate) struct Gauges {
+    started: Instant,
+    process: ProcessMemoryReader,
+    allocator: AllocatorStats,
+    cgroup: CgroupReader,
+}
+
+impl Gauges {
+    /// Opens what is read again and again.
+    pub(crate) fn open(started: Instant) -> Result<Self> {
+        Ok(Self {
+            started,
+            process: ProcessMemoryReader::open(Path::new("/proc/self"))?,
+            allocator: AllocatorStats::open()?,
+            cgroup: CgroupReader::discover(Path::new("/")),
+        })
+    }
+
+    /// A reading, which fails without RSS alone; errors of the other parts are passed to `failed`.
+    pub(crate) fn read(&mut self, mut failed: impl FnMut(crate::Error)) -> Result<Reading> {
+        let process = self.process.read()?;
+        let mut or_gap = |error| failed(error);
+        let allocator = self.allocator.read().map_err(&mut or_gap).ok();
+        let cgroup = self.cgroup.read().map_err(&mut or_gap).unwrap_or_default();
+        Ok(Reading { time: SystemTime::now(), uptime: self.started.elapsed(), process, allocator, cgroup })
+    }
+
+    /// Where the limit comes from, in words.
+    pub(crate) fn describe_cgroup(&self) -> String {
+        self.cgroup.describe()
+    }
+}

@@ -1,0 +1,129 @@
+//! What heapward's threads and its handles share.
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::mpsc::{SyncSender, TrySendError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::render::Job;
+use super::status::Status;
+use super::watch::Command;
+use super::{Config, render};
+use crate::collect::Collector;
+use crate::error::{Error, ErrorKind, Result};
+use crate::profile::Profile;
+use crate::snapshot::{History, Selector, Snapshot};
+use crate::symbolize::SymbolCache;
+
+/// What a profile is made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Heap {
+    /// The heap as it is now.
+    Live,
+    /// A snapshot that is kept.
+    Kept(Selector),
+}
+
+/// What heapward's threads and its handles share.
+pub(crate) struct Shared {
+    pub(super) config: Config,
+    pub(super) collector: &'static Collector,
+    pub(super) started: Instant,
+    pub(super) history: Mutex<History>,
+    pub(super) status: Mutex<Status>,
+    pub(super) commands: SyncSender<Command>,
+    pub(super) jobs: SyncSender<Job>,
+    pub(super) cached_symbols: AtomicUsize,
+    pub(super) stopped: AtomicBool,
+    pub(super) cgroup: String,
+}
+
+impl Shared {
+    pub(crate) fn config(&self) -> &Config {
+        &self.config
+    }
+
+    pub(crate) fn collector(&self) -> &'static Collector {
+        self.collector
+    }
+
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.stopped.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn uptime(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    /// Which control group the limit is taken from, in words.
+    pub(crate) fn cgroup(&self) -> &str {
+        &self.cgroup
+    }
+
+    pub(crate) fn cached_symbols(&self) -> usize {
+        self.cached_symbols.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn history(&self) -> MutexGuard<'_, History> {
+        self.history.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn status(&self) -> MutexGuard<'_, Status> {
+        self.status.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How long ago the watcher polled last, and how long it may take until it counts as stuck.
+    pub(crate) fn heartbeat(&self) -> (Duration, Duration) {
+        let last = self.status().last_poll.unwrap_or_default();
+        let allowed = self.config.poll_interval * 3 + Duration::from_secs(5);
+        (self.uptime().saturating_sub(last), allowed)
+    }
+
+    /// Asks for a snapshot; `reply` gets it on the watcher's thread, and must not block there.
+    pub(crate) fn request_snapshot(&self, reply: impl FnOnce(Result<Arc<Snapshot>>) + Send + 'static) -> Result<()> {
+        self.send(&self.commands, Command::Snapshot(Box::new(reply)))
+    }
+
+    /// Has `work` done on the renderer's thread, away from the host's threads and unsampled.
+    pub(crate) fn render(self: &Arc<Self>, work: impl FnOnce(&Self, &mut SymbolCache) + Send + 'static) -> Result<()> {
+        let shared = Arc::clone(self);
+        self.send(
+            &self.jobs,
+            Job::Work(Box::new(move |cache| {
+                work(&shared, cache);
+                shared.cached_symbols.store(cache.len(), Ordering::Relaxed);
+            })),
+        )
+    }
+
+    fn send<T>(&self, queue: &SyncSender<T>, item: T) -> Result<()> {
+        if self.collector.is_quiet() {
+            return Err(Collector::forked());
+        }
+        if self.is_stopped() {
+            return Err(stopped());
+        }
+        queue.try_send(item).map_err(|error| match error {
+            TrySendError::Full(_) => {
+                Error::new(ErrorKind::Busy, "heapward has as many requests waiting as it takes: ask again in a moment")
+            }
+            TrySendError::Disconnected(_) => stopped(),
+        })
+    }
+
+    /// The profile of `heap`, with names. For the renderer's thread.
+    pub(crate) fn profile(&self, heap: Heap, cache: &mut SymbolCache) -> Result<Profile> {
+        match heap {
+            Heap::Live => render::live(self.collector, cache),
+            Heap::Kept(selector) => {
+                let snapshot = self.history().find(selector)?;
+                Ok(render::snapshot(&snapshot, self.collector, cache))
+            }
+        }
+    }
+}
+
+/// The error of everything that is asked of a profiler that does not run.
+pub(crate) fn stopped() -> Error {
+    Error::new(ErrorKind::NotRunning, "heapward is switched off (HEAPWARD_ENABLED=false) or has been shut down")
+}

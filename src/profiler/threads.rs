@@ -1,0 +1,30 @@
+//! heapward's own threads: named, and never sampled.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::thread::JoinHandle;
+
+use crate::error::{Error, Result};
+use crate::system::unsample_this_thread;
+
+/// Starts a thread whose allocations are not sampled.
+pub(super) fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>> {
+    std::thread::Builder::new()
+        .name(name.to_owned())
+        .spawn(move || {
+            unsample_this_thread();
+            run();
+        })
+        .map_err(|error| Error::io(format!("starting the thread {name}"), error))
+}
+
+/// Runs `step`; a panic in it is reported and does not end the thread.
+pub(super) fn outlive<T>(what: &str, step: impl FnOnce() -> T, panicked: impl FnOnce()) -> Option<T> {
+    match catch_unwind(AssertUnwindSafe(step)) {
+        Ok(value) => Some(value),
+        Err(_) => {
+            tracing::error!("heapward: {what} panicked; this is a bug in heapward, and the service goes on");
+            panicked();
+            None
+        }
+    }
+}

@@ -1,0 +1,154 @@
+//! The watcher: polls, decides, takes snapshots.
+
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::{Duration, Instant, SystemTime};
+
+use super::gauges::Gauges;
+use super::shared::Shared;
+use super::threads;
+use crate::error::{Error, Result};
+use crate::policy::{Decision, RateLimit, Reason, Trigger};
+use crate::profile::{Mapping, Reading};
+use crate::snapshot::Snapshot;
+use crate::system::{loaded_mappings, modules_generation};
+
+/// How many requests may wait.
+pub(super) const QUEUE: usize = 16;
+
+/// Least time between two snapshots on request.
+const REQUEST_INTERVAL: Duration = Duration::from_secs(1);
+
+/// What the watcher can be told.
+pub(crate) enum Command {
+    Snapshot(Box<dyn FnOnce(Result<Arc<Snapshot>>) + Send>),
+    Stop,
+}
+
+/// The state of the watcher's thread.
+pub(super) struct Watcher {
+    shared: Arc<Shared>,
+    gauges: Gauges,
+    trigger: Trigger,
+    requests: RateLimit,
+    next_id: u64,
+    mappings: (u64, Arc<[Mapping]>),
+}
+
+impl Watcher {
+    pub(super) fn new(shared: Arc<Shared>, gauges: Gauges) -> Self {
+        let trigger = Trigger::new(shared.config.rss_threshold, shared.config.min_interval);
+        Self {
+            shared,
+            gauges,
+            trigger,
+            requests: RateLimit::new(REQUEST_INTERVAL),
+            next_id: 1,
+            mappings: (0, Arc::new([])),
+        }
+    }
+
+    /// Polls and obeys until it is told to stop. Whatever fails, the next poll comes.
+    pub(super) fn run(mut self, commands: &Receiver<Command>) {
+        let interval = self.shared.config.poll_interval;
+        let mut next_poll = Instant::now();
+        let shared = Arc::clone(&self.shared);
+        let panicked = || shared.status().panics += 1;
+        // The flag and not the command alone: the command is lost when the queue is full.
+        while !shared.is_stopped() {
+            let now = Instant::now();
+            // Checked before each command, so that no flood of requests can keep a poll waiting.
+            if now >= next_poll {
+                threads::outlive("a poll", || self.poll(), panicked);
+                next_poll = now + interval;
+            }
+            match commands.recv_timeout(next_poll.saturating_duration_since(Instant::now())) {
+                Ok(Command::Snapshot(reply)) => {
+                    threads::outlive("a snapshot on request", || reply(self.requested()), panicked);
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+                Ok(Command::Stop) | Err(RecvTimeoutError::Disconnected) => return,
+            }
+        }
+    }
+
+    fn read(&mut self) -> Result<Reading> {
+        let shared = &self.shared;
+        self.gauges.read(|error| shared.status().failed(&error))
+    }
+
+    fn poll(&mut self) {
+        let reading = self.read();
+        let uptime = self.shared.uptime();
+        let decision = self.shared.status().observe(uptime, reading, &mut self.trigger);
+        let Decision::Take(reason) = decision else {
+            tracing::trace!("snapshot {decision}");
+            return;
+        };
+        let reading = self.shared.status().reading;
+        match reading.map(|reading| self.take(reason, reading)) {
+            Some(Ok(_)) => self.trigger.taken(uptime),
+            Some(Err(error)) => tracing::warn!("heapward: snapshot failed and will be tried again: {error}"),
+            None => {}
+        }
+    }
+
+    fn requested(&mut self) -> Result<Arc<Snapshot>> {
+        let now = self.shared.uptime();
+        if let Some(wait) = self.requests.wait(now) {
+            return Err(Error::rate_limited(
+                format!(
+                    "not taken: a snapshot on request was taken less than {} s ago; {:.1} s left",
+                    REQUEST_INTERVAL.as_secs(),
+                    wait.as_secs_f64()
+                ),
+                wait,
+            ));
+        }
+        let reading = self.read()?;
+        self.shared.status().reading = Some(reading);
+        let snapshot = self.take(Reason::Requested, reading)?;
+        self.requests.done(now);
+        Ok(snapshot)
+    }
+
+    fn take(&mut self, reason: Reason, reading: Reading) -> Result<Arc<Snapshot>> {
+        let begun = Instant::now();
+        let capture = self.shared.collector.snapshot().inspect_err(|_| self.shared.status().snapshot_failures += 1)?;
+        let snapshot = Arc::new(Snapshot {
+            id: self.next_id,
+            time: SystemTime::now(),
+            reason,
+            reading,
+            epoch: capture.epoch,
+            cohorts: capture.cohorts,
+            totals: capture.totals,
+            live_objects: capture.live_objects,
+            dropped_objects: capture.dropped_objects,
+            mappings: self.mappings(),
+            duration: begun.elapsed(),
+            partial: capture.partial.map(|partial| partial.reason()),
+        });
+        self.next_id += 1;
+        self.shared.history().push(Arc::clone(&snapshot));
+        self.shared.status().taken(reason, snapshot.time, snapshot.duration);
+        tracing::info!(
+            id = snapshot.id,
+            rss = reading.process.rss,
+            live_objects = snapshot.live_objects,
+            duration_micros = snapshot.duration.as_micros() as u64,
+            "heapward: snapshot {} taken: {reason}",
+            snapshot.id
+        );
+        Ok(snapshot)
+    }
+
+    /// The loaded files; the same list for as long as none was loaded or unloaded.
+    fn mappings(&mut self) -> Arc<[Mapping]> {
+        let generation = modules_generation();
+        if self.mappings.0 != generation {
+            self.mappings = (generation, loaded_mappings().into());
+        }
+        Arc::clone(&self.mappings.1)
+    }
+}

@@ -1,0 +1,50 @@
+//! The live heap at one moment. Immutable.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use crate::policy::Reason;
+use crate::profile::{Cohort, Mapping, Reading, Totals};
+
+/// The live heap at one moment: raw addresses, no names.
+#[derive(Clone, Debug)]
+pub(crate) struct Snapshot {
+    /// Rises by one with every snapshot of this run, from 1.
+    pub(crate) id: u64,
+    /// Wall-clock time.
+    pub(crate) time: SystemTime,
+    /// Why it was taken.
+    pub(crate) reason: Reason,
+    /// The gauges at that moment.
+    pub(crate) reading: Reading,
+    /// The epoch that it ended.
+    pub(crate) epoch: u32,
+    /// What was alive, sorted by stack, then epoch.
+    pub(crate) cohorts: Vec<Cohort>,
+    /// What was ever allocated until then, sorted by stack; empty when the source does not tell.
+    pub(crate) totals: Vec<Totals>,
+    /// Sampled objects alive.
+    pub(crate) live_objects: u64,
+    /// Samples that had found no room until then.
+    pub(crate) dropped_objects: u64,
+    /// Files loaded then; snapshots with the same files share the list.
+    pub(crate) mappings: Arc<[Mapping]>,
+    /// How long it took.
+    pub(crate) duration: Duration,
+    /// Why it does not show everything.
+    pub(crate) partial: Option<&'static str>,
+}
+
+impl Snapshot {
+    /// Estimated objects and bytes alive.
+    pub(crate) fn live(&self) -> (f64, f64) {
+        self.cohorts.iter().fold((0.0, 0.0), |(objects, bytes), cohort| {
+            (objects + cohort.live.estimated_objects, bytes + cohort.live.estimated_bytes)
+        })
+    }
+
+    /// Memory that it takes, without the shared list of files.
+    pub(crate) fn size_bytes(&self) -> usize {
+        size_of::<Self>() + self.cohorts.capacity() * size_of::<Cohort>() + self.totals.capacity() * size_of::<Totals>()
+    }
+}

@@ -1,0 +1,172 @@
+//! The last snapshots in a ring, with the first and the highest pinned beside it.
+
+use std::sync::Arc;
+
+use ringbuf::traits::{Consumer, Observer, Producer, Split};
+use ringbuf::{HeapCons, HeapProd, HeapRb};
+
+use super::{Selector, Snapshot};
+use crate::error::{Error, ErrorKind, Result};
+use crate::policy::Retention;
+
+/// The snapshots that are kept.
+pub(crate) struct History {
+    retention: Retention,
+    /// The ring's two ends: snapshots go in here …
+    newest: HeapProd<Arc<Snapshot>>,
+    /// … and are read, and given up, here.
+    ring: HeapCons<Arc<Snapshot>>,
+    baseline: Option<Arc<Snapshot>>,
+    peak: Option<Arc<Snapshot>>,
+    evicted: u64,
+}
+
+impl History {
+    /// An empty history.
+    pub(crate) fn new(retention: Retention) -> Self {
+        let (newest, ring) = HeapRb::new(retention.count).split();
+        Self { retention, newest, ring, baseline: None, peak: None, evicted: 0 }
+    }
+
+    /// Adds a snapshot; the oldest in the ring make room for it.
+    pub(crate) fn push(&mut self, snapshot: Arc<Snapshot>) {
+        let sizes: Vec<usize> = self.ring.iter().map(|kept| kept.size_bytes()).collect();
+        for _ in 0..self.retention.evictions(sizes.into_iter(), snapshot.size_bytes()) {
+            self.ring.try_pop();
+            self.evicted += 1;
+        }
+        if self.baseline.is_none() {
+            self.baseline = Some(snapshot.clone());
+        }
+        let rss = |snapshot: &Snapshot| snapshot.reading.process.rss;
+        if self.peak.as_deref().is_none_or(|peak| rss(&snapshot) > rss(peak)) {
+            self.peak = Some(snapshot.clone());
+        }
+        // Cannot be full: `evictions` left room for one.
+        let _ = self.newest.try_push(snapshot);
+    }
+
+    /// All that are kept, oldest first, each once.
+    pub(crate) fn all(&self) -> Vec<Arc<Snapshot>> {
+        let mut all: Vec<Arc<Snapshot>> =
+            self.baseline.iter().chain(&self.peak).chain(self.ring.iter()).cloned().collect();
+        all.sort_by_key(|snapshot| snapshot.id);
+        all.dedup_by_key(|snapshot| snapshot.id);
+        all
+    }
+
+    /// The snapshot that `selector` names, or an error that says which ones there are.
+    pub(crate) fn find(&self, selector: Selector) -> Result<Arc<Snapshot>> {
+        let found = match selector {
+            Selector::Latest => self.ring.last().cloned(),
+            Selector::Baseline => self.baseline.clone(),
+            Selector::Peak => self.peak.clone(),
+            Selector::Id(id) => self.all().into_iter().find(|snapshot| snapshot.id == id),
+        };
+        found.ok_or_else(|| {
+            let ids: Vec<String> = self.all().iter().map(|snapshot| snapshot.id.to_string()).collect();
+            let there = match ids.as_slice() {
+                [] => "none has been taken yet; POST /api/snapshots takes one now".to_owned(),
+                ids => format!("there are {}, and the names latest, baseline and peak", ids.join(", ")),
+            };
+            Error::new(ErrorKind::NotFound, format!("no snapshot `{selector}`: {there}"))
+        })
+    }
+
+    /// Id of the pinned first one.
+    pub(crate) fn baseline_id(&self) -> Option<u64> {
+        self.baseline.as_ref().map(|snapshot| snapshot.id)
+    }
+
+    /// Id of the pinned highest one.
+    pub(crate) fn peak_id(&self) -> Option<u64> {
+        self.peak.as_ref().map(|snapshot| snapshot.id)
+    }
+
+    /// Snapshots in the ring.
+    pub(crate) fn len(&self) -> usize {
+        self.ring.occupied_len()
+    }
+
+    /// Bytes that all kept snapshots take.
+    pub(crate) fn size_bytes(&self) -> usize {
+        self.all().iter().map(|snapshot| snapshot.size_bytes()).sum()
+    }
+
+    /// Snapshots that the ring has given up.
+    pub(crate) fn evicted(&self) -> u64 {
+        self.evicted
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::Reason;
+    use crate::profile::{CgroupMemory, ProcessMemory, Reading};
+    use std::time::{Duration, SystemTime};
+
+    fn snapshot(id: u64, rss: u64) -> Arc<Snapshot> {
+        Arc::new(Snapshot {
+            id,
+            time: SystemTime::UNIX_EPOCH,
+            reason: Reason::Requested,
+            reading: Reading {
+                time: SystemTime::UNIX_EPOCH,
+                uptime: Duration::ZERO,
+                process: ProcessMemory { rss, ..Default::default() },
+                allocator: None,
+                cgroup: CgroupMemory::default(),
+            },
+            epoch: 0,
+            cohorts: Vec::new(),
+            totals: Vec::new(),
+            live_objects: 0,
+            dropped_objects: 0,
+            mappings: Arc::new([]),
+            duration: Duration::ZERO,
+            partial: None,
+        })
+    }
+
+    fn ids(history: &History) -> Vec<u64> {
+        history.all().iter().map(|snapshot| snapshot.id).collect()
+    }
+
+    #[test]
+    fn the_ring_keeps_the_last_and_pins_the_first_and_the_highest() {
+        let mut history = History::new(Retention { count: 3, bytes: usize::MAX });
+        for (id, rss) in [(1, 10), (2, 90), (3, 20), (4, 90), (5, 30), (6, 40), (7, 50)] {
+            history.push(snapshot(id, rss));
+        }
+        assert_eq!(ids(&history), [1, 2, 5, 6, 7]);
+        assert_eq!((history.baseline_id(), history.peak_id()), (Some(1), Some(2)));
+        assert_eq!((history.len(), history.evicted()), (3, 4));
+        let find = |selector| history.find(selector).unwrap().id;
+        assert_eq!(find(Selector::Latest), 7);
+        assert_eq!(find(Selector::Baseline), 1);
+        assert_eq!(find(Selector::Peak), 2);
+        assert_eq!(find(Selector::Id(5)), 5);
+    }
+
+    #[test]
+    fn an_unknown_id_says_which_ones_there_are() {
+        let mut history = History::new(Retention { count: 2, bytes: usize::MAX });
+        let error = history.find(Selector::Latest).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::NotFound);
+        assert!(error.to_string().contains("none has been taken yet"), "{error}");
+        history.push(snapshot(4, 1));
+        let error = history.find(Selector::Id(9)).unwrap_err().to_string();
+        assert_eq!(error, "no snapshot `9`: there are 4, and the names latest, baseline and peak");
+    }
+
+    #[test]
+    fn the_bound_in_bytes_holds_as_well() {
+        let size = snapshot(1, 1).size_bytes();
+        let mut history = History::new(Retention { count: 20, bytes: 2 * size });
+        for id in 1..=5 {
+            history.push(snapshot(id, 100 - id));
+        }
+        assert_eq!(ids(&history), [1, 4, 5]);
+    }
+}

@@ -1,0 +1,183 @@
+//! jemalloc's settings, switches and figures.
+
+use std::ffi::c_void;
+
+use tikv_jemalloc_ctl::{epoch, epoch_mib, raw, stats};
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::profile::{AllocatorMemory, SampleInterval};
+
+/// What jemalloc calls on a sampled allocation: pointer, requested size, return addresses (leaf first) with their
+/// number, usable size. Source: `prof_sample_hook_t` in jemalloc's prof_hook.h.
+pub(crate) type SampleHook = unsafe extern "C" fn(*const c_void, usize, *mut *mut c_void, std::ffi::c_uint, usize);
+
+/// What jemalloc calls before a sampled allocation is freed: pointer, usable size.
+pub(crate) type SampleFreeHook = unsafe extern "C" fn(*const c_void, usize);
+
+/// How jemalloc's profiler was set up when the process started.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct ProfilingOptions {
+    /// Mean bytes between samples.
+    pub(crate) interval: SampleInterval,
+    /// Whether allocations are being sampled already.
+    pub(crate) active: bool,
+}
+
+/// The switches of jemalloc's profiler, of which there is one a process.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Profiling;
+
+impl Profiling {
+    /// Reads how the profiler is set up, or says what to change so that it can run.
+    pub(crate) fn probe() -> Result<ProfilingOptions> {
+        let refuse = |message: String| Err(Error::new(ErrorKind::Allocator, message));
+        if !read::<bool>(b"config.prof\0").unwrap_or(false) {
+            return refuse(
+                "this jemalloc was built without its profiler: enable the feature `profiling` of tikv-jemallocator"
+                    .to_owned(),
+            );
+        }
+        if !serves_this_program() {
+            return refuse(
+                "jemalloc is linked but does not serve this program's allocations: put `heapward::install!();` at the \
+                 top level of the binary's main file"
+                    .to_owned(),
+            );
+        }
+        if !read::<bool>(b"opt.prof\0").unwrap_or(false) {
+            return refuse(profiling_is_off());
+        }
+        let lg = read::<usize>(b"prof.lg_sample\0")
+            .map_err(|error| Error::new(ErrorKind::Allocator, "prof.lg_sample").with_source(error))?;
+        let Some(interval) = SampleInterval::from_lg(lg as u64) else {
+            return refuse(format!("lg_prof_sample is {lg}: allowed is 0 to 62"));
+        };
+        Ok(ProfilingOptions { interval, active: Self::is_active() })
+    }
+
+    /// Whether this jemalloc has the hooks.
+    pub(crate) fn has_hooks() -> bool {
+        // Reading a hook that is not set gives null, which a function pointer may not be, hence the raw pointer.
+        read::<*mut c_void>(b"experimental.hooks.prof_sample\0").is_ok()
+            && read::<*mut c_void>(b"experimental.hooks.prof_sample_free\0").is_ok()
+    }
+
+    /// Sets both hooks. They stay for the life of the process: another thread may be inside of one at any time.
+    pub(crate) fn install_hooks(sample: SampleHook, free: SampleFreeHook) -> Result<()> {
+        let refuse = |error| Error::new(ErrorKind::Allocator, "installing jemalloc's hooks").with_source(error);
+        // The free hook first: a sample that is freed at once must not be missed.
+        // SAFETY: the types are those of jemalloc's prof_hook.h, and the functions live as long as the program.
+        unsafe {
+            raw::write(b"experimental.hooks.prof_sample_free\0", free).map_err(refuse)?;
+            raw::write(b"experimental.hooks.prof_sample\0", sample).map_err(refuse)
+        }
+    }
+
+    /// Starts or pauses sampling, in all threads.
+    pub(crate) fn set_active(active: bool) -> Result<()> {
+        // SAFETY: `prof.active` is a bool.
+        unsafe { raw::write(b"prof.active\0", active) }
+            .map_err(|error| Error::new(ErrorKind::Allocator, "switching jemalloc's sampling").with_source(error))
+    }
+
+    /// Whether allocations are being sampled.
+    pub(crate) fn is_active() -> bool {
+        read::<bool>(b"prof.active\0").unwrap_or(false)
+    }
+}
+
+/// From here on no allocation of the calling thread is sampled: the profiler does not profile itself, and never
+/// enters a hook while it holds a lock that the hook takes.
+pub(crate) fn unsample_this_thread() {
+    // SAFETY: `thread.prof.active` is a bool. It fails only where there is no profiler to be sampled by.
+    let _ = unsafe { raw::write(b"thread.prof.active\0", false) };
+}
+
+fn read<T: Copy>(name: &[u8]) -> tikv_jemalloc_ctl::Result<T> {
+    // SAFETY: every caller in this file names the type that jemalloc's manual (or ctl.c, for the hooks) gives.
+    unsafe { raw::read(name) }
+}
+
+/// Whether an allocation of this thread shows in jemalloc's count of it.
+fn serves_this_program() -> bool {
+    let Ok(before) = read::<u64>(b"thread.allocated\0") else {
+        // Built without statistics: cannot be told, so not refused.
+        return true;
+    };
+    let probe = std::hint::black_box(vec![0u8; 4096]);
+    let after = read::<u64>(b"thread.allocated\0");
+    drop(probe);
+    after.is_ok_and(|after| after.wrapping_sub(before) >= 4096)
+}
+
+fn profiling_is_off() -> String {
+    // SAFETY: jemalloc reads this symbol once, at its start, and nothing writes to it.
+    let found = unsafe { tikv_jemalloc_sys::malloc_conf }.map(|conf| {
+        // SAFETY: whoever defines `malloc_conf` gives jemalloc a C string that lives for ever.
+        unsafe { std::ffi::CStr::from_ptr(conf) }.to_string_lossy().into_owned()
+    });
+    let symbol = match found {
+        None => "the symbol that this jemalloc reads its settings from is not defined (`malloc_conf`, or \
+                 `_rjem_malloc_conf` in a prefixed build; the wrong one of the two is ignored in silence)"
+            .to_owned(),
+        Some(conf) => format!("its `malloc_conf` symbol says \"{conf}\""),
+    };
+    let variable = ["MALLOC_CONF", "_RJEM_MALLOC_CONF"]
+        .into_iter()
+        .find_map(|name| Some(format!(", and {name} is \"{}\"", std::env::var(name).ok()?)))
+        .unwrap_or_default();
+    format!(
+        "jemalloc's profiler is off (opt.prof is false): {symbol}{variable}. Put `heapward::install!();` at the top level \
+         of the binary's main file, or start the service with MALLOC_CONF=prof:true,prof_active:false (prefixed builds: \
+         _RJEM_MALLOC_CONF)"
+    )
+}
+
+/// Reads jemalloc's figures.
+pub(crate) struct AllocatorStats {
+    epoch: epoch_mib,
+    allocated: stats::allocated_mib,
+    active: stats::active_mib,
+    resident: stats::resident_mib,
+    mapped: stats::mapped_mib,
+    retained: stats::retained_mib,
+    metadata: stats::metadata_mib,
+}
+
+impl AllocatorStats {
+    /// Looks the names up once.
+    pub(crate) fn open() -> Result<Self> {
+        let open = || -> tikv_jemalloc_ctl::Result<Self> {
+            Ok(Self {
+                epoch: epoch::mib()?,
+                allocated: stats::allocated::mib()?,
+                active: stats::active::mib()?,
+                resident: stats::resident::mib()?,
+                mapped: stats::mapped::mib()?,
+                retained: stats::retained::mib()?,
+                metadata: stats::metadata::mib()?,
+            })
+        };
+        open().map_err(refuse_stats)
+    }
+
+    /// The figures now. jemalloc adds its arenas up for this, so it is not for every moment.
+    pub(crate) fn read(&self) -> Result<AllocatorMemory> {
+        let read = || -> tikv_jemalloc_ctl::Result<AllocatorMemory> {
+            self.epoch.advance()?;
+            Ok(AllocatorMemory {
+                allocated: self.allocated.read()? as u64,
+                active: self.active.read()? as u64,
+                resident: self.resident.read()? as u64,
+                mapped: self.mapped.read()? as u64,
+                retained: self.retained.read()? as u64,
+                metadata: self.metadata.read()? as u64,
+            })
+        };
+        read().map_err(refuse_stats)
+    }
+}
+
+fn refuse_stats(error: tikv_jemalloc_ctl::Error) -> Error {
+    Error::new(ErrorKind::Allocator, "jemalloc's figures").with_source(error)
+}

@@ -1,0 +1,21 @@
+//! The operating system and the allocator. `unsafe` is allowed here and in `collect/`, nowhere else.
+
+mod allocator;
+mod cgroup;
+mod clock;
+mod dump;
+mod fork;
+mod malloc_conf;
+mod mmap;
+mod modules;
+mod process_memory;
+
+pub(crate) use allocator::{AllocatorStats, Profiling, ProfilingOptions, unsample_this_thread};
+pub(crate) use cgroup::CgroupReader;
+pub(crate) use clock::CoarseClock;
+pub(crate) use dump::dump_heap_v2;
+pub(crate) use fork::on_fork_in_child;
+pub use malloc_conf::MallocConf;
+pub(crate) use mmap::{MmapAllocator, MmapSlice, Zeroed};
+pub(crate) use modules::{loaded_mappings, modules_generation};
+pub(crate) use process_memory::ProcessMemoryReader;
