@@ -1,5 +1,4 @@
-//! heapward
-
+#![doc = include_str!("../README.md")]
 #![warn(missing_docs, missing_debug_implementations, unreachable_pub)]
 #![deny(unsafe_op_in_unsafe_fn)]
 
@@ -7,6 +6,7 @@ mod analysis;
 mod collect;
 mod error;
 mod format;
+mod handle;
 mod http;
 mod install;
 mod metrics;
@@ -18,17 +18,17 @@ mod symbolize;
 mod system;
 
 pub use error::{Error, ErrorKind, Result};
+pub use handle::{Builder, Profiler, SnapshotInfo, TopSite, start};
 pub use http::{RouteService, Routes};
 pub use policy::{Reason, Threshold};
 pub use profile::ByteSize;
 pub use profiler::{
-    Builder, DEFAULT_HISTORY, DEFAULT_HISTORY_BYTES, DEFAULT_LISTEN, DEFAULT_MAX_LIVE_SAMPLES, DEFAULT_MAX_STACKS,
-    DEFAULT_MIN_INTERVAL, DEFAULT_POLL_INTERVAL, DEFAULT_PROFILES_DIR, DEFAULT_RSS_THRESHOLD, Listen, Profiler,
-    SnapshotInfo, TopSite, start,
+    DEFAULT_HISTORY, DEFAULT_HISTORY_BYTES, DEFAULT_LISTEN, DEFAULT_MAX_LIVE_SAMPLES, DEFAULT_MAX_STACKS,
+    DEFAULT_MIN_INTERVAL, DEFAULT_POLL_INTERVAL, DEFAULT_PROFILES_DIR, DEFAULT_RSS_THRESHOLD, Listen,
 };
 pub use snapshot::Selector;
 
 #[doc(hidden)]
-pub use install::__private;
+pub use handle::LiveSample;
 #[doc(hidden)]
-pub use profiler::LiveSample;
+pub use install::__private;

@@ -29,8 +29,10 @@ pub(crate) enum Hold {
     TooSoon { left: Duration, interval: Duration },
     /// The threshold is a share of a limit that is unknown.
     UnknownLimit { threshold: Threshold },
-    /// There is no reading.
+    /// Memory could not be read.
     NoReading,
+    /// Nothing has been read yet.
+    NotYet,
 }
 
 /// ```text
@@ -110,6 +112,7 @@ impl fmt::Display for Hold {
                 write!(f, "the threshold is {threshold}, and the limit is unknown")
             }
             Self::NoReading => f.write_str("memory could not be read"),
+            Self::NotYet => f.write_str("nothing has been read yet"),
         }
     }
 }

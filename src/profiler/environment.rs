@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::profile::ByteSize;
 
 /// Every variable that is read.
-pub(crate) const VARIABLES: [&str; 12] = [
+const VARIABLES: [&str; 12] = [
     "HEAPWARD_ENABLED",
     "HEAPWARD_RSS_THRESHOLD",
     "HEAPWARD_MIN_INTERVAL",
@@ -66,6 +66,16 @@ pub(crate) fn apply(config: &mut Config, lookup: &dyn Fn(&str) -> Option<String>
         }
     }
     Ok(())
+}
+
+/// A variable with a slip in its name would be ignored in silence.
+pub(crate) fn warn_of_unknown_variables() {
+    for (name, _) in std::env::vars_os() {
+        let name = name.to_string_lossy();
+        if name.starts_with("HEAPWARD_") && !VARIABLES.contains(&&*name) {
+            tracing::warn!("heapward: the variable {name} is unknown; known are {}", VARIABLES.join(", "));
+        }
+    }
 }
 
 fn parse<T: FromStr<Err = Error>>(

@@ -35,6 +35,11 @@ impl Gauges {
         Ok(Reading { time: SystemTime::now(), uptime: self.started.elapsed(), process, allocator, cgroup })
     }
 
+    /// When uptime began.
+    pub(crate) fn started(&self) -> Instant {
+        self.started
+    }
+
     /// Where the limit comes from, in words.
     pub(crate) fn describe_cgroup(&self) -> String {
         self.cgroup.describe()

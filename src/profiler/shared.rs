@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use super::render::Job;
 use super::status::Status;
 use super::watch::Command;
-use super::{Config, render};
+use super::{Config, Gauges, render};
 use crate::collect::Collector;
 use crate::error::{Error, ErrorKind, Result};
 use crate::profile::Profile;
@@ -28,23 +28,49 @@ pub(crate) enum Heap {
 pub(crate) struct Shared {
     pub(super) config: Config,
     pub(super) collector: &'static Collector,
-    pub(super) started: Instant,
-    pub(super) history: Mutex<History>,
-    pub(super) status: Mutex<Status>,
+    started: Instant,
+    history: Mutex<History>,
+    status: Mutex<Status>,
     pub(super) commands: SyncSender<Command>,
     pub(super) jobs: SyncSender<Job>,
-    pub(super) cached_symbols: AtomicUsize,
-    pub(super) stopped: AtomicBool,
-    pub(super) cgroup: String,
+    cached_symbols: AtomicUsize,
+    stopped: AtomicBool,
+    cgroup: String,
 }
 
 impl Shared {
+    pub(super) fn new(
+        config: Config,
+        collector: &'static Collector,
+        gauges: &Gauges,
+        commands: SyncSender<Command>,
+        jobs: SyncSender<Job>,
+    ) -> Self {
+        Self {
+            history: Mutex::new(History::new(config.retention)),
+            status: Mutex::new(Status::new()),
+            started: gauges.started(),
+            cgroup: gauges.describe_cgroup(),
+            cached_symbols: AtomicUsize::new(0),
+            stopped: AtomicBool::new(false),
+            config,
+            collector,
+            commands,
+            jobs,
+        }
+    }
+
     pub(crate) fn config(&self) -> &Config {
         &self.config
     }
 
     pub(crate) fn collector(&self) -> &'static Collector {
         self.collector
+    }
+
+    /// Stops taking requests; true when that was so already.
+    pub(super) fn stop(&self) -> bool {
+        self.stopped.swap(true, Ordering::Relaxed)
     }
 
     pub(crate) fn is_stopped(&self) -> bool {

@@ -35,7 +35,7 @@ impl Status {
     pub(crate) fn new() -> Self {
         Self {
             reading: None,
-            decision: Decision::Hold(Hold::NoReading),
+            decision: Decision::Hold(Hold::NotYet),
             polls: 0,
             last_poll: None,
             read_failures: 0,

@@ -1,5 +1,6 @@
 //! The watcher: polls, decides, takes snapshots.
 
+use std::mem::discriminant;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant, SystemTime};
@@ -8,7 +9,7 @@ use super::gauges::Gauges;
 use super::shared::Shared;
 use super::threads;
 use crate::error::{Error, Result};
-use crate::policy::{Decision, RateLimit, Reason, Trigger};
+use crate::policy::{Decision, Hold, RateLimit, Reason, Trigger};
 use crate::profile::{Mapping, Reading};
 use crate::snapshot::Snapshot;
 use crate::system::{loaded_mappings, modules_generation};
@@ -80,10 +81,20 @@ impl Watcher {
     fn poll(&mut self) {
         let reading = self.read();
         let uptime = self.shared.uptime();
-        let decision = self.shared.status().observe(uptime, reading, &mut self.trigger);
-        let Decision::Take(reason) = decision else {
-            tracing::trace!("snapshot {decision}");
-            return;
+        let (before, decision) = {
+            let mut status = self.shared.status();
+            (status.decision, status.observe(uptime, reading, &mut self.trigger))
+        };
+        let reason = match decision {
+            Decision::Take(reason) => reason,
+            Decision::Hold(hold) => {
+                // What somebody must put right is said once, and again when it comes back.
+                let is_new = !matches!(before, Decision::Hold(before) if discriminant(&before) == discriminant(&hold));
+                if is_new && matches!(hold, Hold::UnknownLimit { .. } | Hold::NoReading) {
+                    tracing::warn!("heapward: snapshot {decision}");
+                }
+                return;
+            }
         };
         let reading = self.shared.status().reading;
         match reading.map(|reading| self.take(reason, reading)) {

@@ -3,13 +3,11 @@
 use std::path::Path;
 use std::time::Duration;
 
-use super::config::{Config, ProfilesDir};
-use super::environment;
-use super::handle::Profiler;
-use super::listen::Listen;
+use super::Profiler;
 use crate::error::{Error, Result};
 use crate::policy::Threshold;
 use crate::profile::ByteSize;
+use crate::profiler::{Config, Listen, ProfilesDir, apply_environment};
 
 /// Sets the profiler up; [`Builder::start`] checks all of it and starts.
 ///
@@ -114,7 +112,7 @@ impl Builder {
     }
 
     pub(super) fn start_with(mut self, lookup: &dyn Fn(&str) -> Option<String>) -> Result<Profiler> {
-        environment::apply(&mut self.config, lookup)?;
+        apply_environment(&mut self.config, lookup)?;
         if let Some(error) = self.refused {
             return Err(error);
         }

@@ -1,0 +1,88 @@
+//! What the handle tells of a snapshot, as plain values.
+
+use std::time::{Duration, SystemTime};
+
+use crate::analysis::{Site, TopRow};
+use crate::policy::Reason;
+use crate::snapshot::Snapshot;
+
+/// What is known of a snapshot without opening it.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct SnapshotInfo {
+    /// Its id, from 1 on.
+    pub id: u64,
+    /// When it was taken.
+    pub time: SystemTime,
+    /// Why.
+    pub reason: Reason,
+    /// RSS then, in bytes.
+    pub rss: u64,
+    /// Estimated bytes alive.
+    pub live_bytes: f64,
+    /// Estimated objects alive.
+    pub live_objects: f64,
+    /// Sampled objects that the estimates rest on.
+    pub sampled_objects: u64,
+    /// How long it took.
+    pub duration: Duration,
+    /// Why it does not show everything; `None` when it does.
+    pub partial: Option<&'static str>,
+}
+
+/// A site with what it holds and allocated in all, estimated.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct TopSite {
+    /// Function, demangled; the address with its file where there is no name.
+    pub function: String,
+    /// Source file; empty when unknown.
+    pub file: String,
+    /// Line; 0 when unknown.
+    pub line: u32,
+    /// Bytes alive.
+    pub inuse_bytes: i64,
+    /// Objects alive.
+    pub inuse_objects: i64,
+    /// Bytes ever allocated.
+    pub alloc_bytes: i64,
+    /// Objects ever allocated.
+    pub alloc_objects: i64,
+}
+
+/// One sampled object, for heapward's own tests.
+#[doc(hidden)]
+#[derive(Clone, Copy, Debug)]
+pub struct LiveSample {
+    pub address: u64,
+    pub requested: u64,
+    pub usable: u64,
+    pub epoch: u32,
+    pub birth_millis: u64,
+    pub depth: usize,
+}
+
+impl TopSite {
+    pub(super) fn of(row: TopRow) -> Self {
+        let [alloc_objects, alloc_bytes, inuse_objects, inuse_bytes] = row.values;
+        let Site { function, file, line } = row.site;
+        Self { function, file, line, inuse_bytes, inuse_objects, alloc_bytes, alloc_objects }
+    }
+}
+
+impl SnapshotInfo {
+    pub(super) fn of(snapshot: &Snapshot) -> Self {
+        let (live_objects, live_bytes) = snapshot.live();
+        Self {
+            id: snapshot.id,
+            time: snapshot.time,
+            reason: snapshot.reason,
+            rss: snapshot.reading.process.rss,
+            live_bytes,
+            live_objects,
+            sampled_objects: snapshot.live_objects,
+            duration: snapshot.duration,
+            partial: snapshot.partial,
+        }
+    }
+}

@@ -1,0 +1,259 @@
+//! The handle that a service holds.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, sync_channel};
+use std::time::{Duration, Instant};
+
+use super::folder;
+use super::slot::Slot;
+use super::{Builder, LiveSample, SnapshotInfo, TopSite};
+use crate::analysis::Top;
+use crate::collect::{Collector, LiveObject, Source};
+use crate::error::{Error, ErrorKind, Result};
+use crate::format::pprof;
+use crate::http::{Bound, Routes};
+use crate::profile::{ByteSize, INUSE_SPACE};
+use crate::profiler::{Config, Gauges, Heap, Shared, Workers, stopped, warn_of_unknown_variables};
+use crate::snapshot::Selector;
+use crate::symbolize::SymbolCache;
+
+/// How long a call waits for heapward's own threads.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Starts the profiler with defaults and `HEAPWARD_*` variables.
+///
+/// # Errors
+///
+/// As [`Builder::start`].
+pub fn start() -> Result<Profiler> {
+    Profiler::builder().start()
+}
+
+/// A running profiler. Dropping it tells heapward's threads to end; [`Profiler::shutdown`] also waits for them.
+#[must_use = "dropping the profiler stops it: hold it for as long as the service runs"]
+pub struct Profiler {
+    running: Option<Running>,
+}
+
+struct Running {
+    workers: Workers,
+    server: Option<Bound>,
+}
+
+impl Profiler {
+    /// Everything that can be set, at its default.
+    pub fn builder() -> Builder {
+        Builder::new()
+    }
+
+    pub(super) fn launch(config: Config) -> Result<Self> {
+        if !config.enabled {
+            tracing::info!("heapward is off (HEAPWARD_ENABLED=false)");
+            return Ok(Self { running: None });
+        }
+        warn_of_unknown_variables();
+        let slot = Arc::new(Slot::take()?);
+        // What can be refused comes first, so that nothing is left running when it is.
+        let mut server = Bound::bind(&config.listen)?;
+        folder::prepare(&config.profiles_dir)?;
+        let threshold = config.rss_threshold;
+        let gauges = Gauges::open(Instant::now())?;
+        let source = if config.use_hooks { Collector::best_source() } else { Source::Dump };
+        let collector = Collector::start(config.limits, source)?;
+        let mut workers = Workers::start(config, collector, gauges, &slot)?;
+        if let Some(server) = &mut server {
+            let serve = server.serve(Routes::new(Some(Arc::clone(workers.shared()))))?;
+            workers.spawn("heapward-http", &slot, serve)?;
+        }
+        tracing::info!(
+            "heapward: one sample in {} on average, by {}; snapshots above {threshold} RSS; {}",
+            ByteSize::bytes(collector.interval().bytes()),
+            match collector.source() {
+                Source::Hooks => "jemalloc's hooks",
+                Source::Dump => "jemalloc's dumps",
+            },
+            match &server {
+                Some(server) => format!("serving on {}", server.describe()),
+                None => "not serving".to_owned(),
+            }
+        );
+        Ok(Self { running: Some(Running { workers, server }) })
+    }
+
+    /// What the threads share; an error when there are none, as in a forked child.
+    fn shared(&self) -> Result<&Arc<Shared>> {
+        let shared = self.running.as_ref().ok_or_else(stopped)?.workers.shared();
+        if shared.collector().is_quiet() { Err(Collector::forked()) } else { Ok(shared) }
+    }
+
+    /// Whether anything runs: false with `HEAPWARD_ENABLED=false`.
+    pub fn is_enabled(&self) -> bool {
+        self.running.is_some()
+    }
+
+    /// The TCP address that the server listens on; `None` on a socket file, or when it does not listen.
+    pub fn address(&self) -> Option<SocketAddr> {
+        self.running.as_ref()?.server.as_ref()?.address()
+    }
+
+    /// Takes a snapshot now.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::RateLimited`] within a second of the last one on request.
+    pub fn snapshot(&self) -> Result<SnapshotInfo> {
+        let (reply, answer) = sync_channel(1);
+        self.shared()?.request_snapshot(move |snapshot| {
+            // Full or gone only when the caller is: then nobody wants to know.
+            let _ = reply.try_send(snapshot);
+        })?;
+        wait(&answer)?.map(|snapshot| SnapshotInfo::of(&snapshot))
+    }
+
+    /// The snapshots that are kept, oldest first.
+    pub fn snapshots(&self) -> Vec<SnapshotInfo> {
+        match self.shared() {
+            Ok(shared) => shared.history().all().iter().map(|snapshot| SnapshotInfo::of(snapshot)).collect(),
+            Err(_) => Vec::new(),
+        }
+    }
+
+    /// A snapshot as gzipped profile.proto, for `go tool pprof`.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::NotFound`] when there is no such snapshot.
+    pub fn heap_prof(&self, snapshot: Selector) -> Result<Vec<u8>> {
+        self.pprof(Heap::Kept(snapshot))
+    }
+
+    /// The heap as it is now, as gzipped profile.proto. Takes no snapshot and ends no epoch.
+    ///
+    /// # Errors
+    ///
+    /// When the profiler does not run.
+    pub fn live_heap_prof(&self) -> Result<Vec<u8>> {
+        self.pprof(Heap::Live)
+    }
+
+    /// The `count` sites that hold the most bytes in a snapshot, largest first.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::NotFound`] when there is no such snapshot.
+    pub fn top(&self, snapshot: Selector, count: usize) -> Result<Vec<TopSite>> {
+        self.render(move |shared, cache| {
+            let profile = shared.profile(Heap::Kept(snapshot), cache)?;
+            Ok(Top::of(&profile, INUSE_SPACE, count).rows.into_iter().map(TopSite::of).collect())
+        })
+    }
+
+    fn pprof(&self, heap: Heap) -> Result<Vec<u8>> {
+        self.render(move |shared, cache| {
+            let mut bytes = Vec::new();
+            pprof::write(&shared.profile(heap, cache)?, &mut bytes)
+                .map_err(|error| Error::io("writing a profile", error))?;
+            Ok(bytes)
+        })
+    }
+
+    /// Has `work` done by the renderer and waits for it.
+    fn render<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Shared, &mut SymbolCache) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let (reply, answer) = sync_channel(1);
+        self.shared()?.render(move |shared, cache| {
+            // Gone only when the caller gave up waiting.
+            let _ = reply.try_send(work(shared, cache));
+        })?;
+        wait(&answer)?
+    }
+
+    /// What the trigger made of the last reading, and why: "not taken: 37 s of the 60 s interval left".
+    pub fn last_decision(&self) -> String {
+        match self.shared() {
+            Ok(shared) => shared.status().decision.to_string(),
+            Err(error) => format!("not taken: {error}"),
+        }
+    }
+
+    /// Every sampled object that is alive, for heapward's own tests.
+    #[doc(hidden)]
+    pub fn live_samples(&self) -> Vec<LiveSample> {
+        let Ok(shared) = self.shared() else { return Vec::new() };
+        let collector = shared.collector();
+        let sample = |object: LiveObject| LiveSample {
+            address: object.address,
+            requested: object.requested,
+            usable: object.usable,
+            epoch: object.epoch,
+            birth_millis: object.birth_millis,
+            depth: collector.stacks().frames(object.stack).len(),
+        };
+        collector.live_objects().into_iter().map(sample).collect()
+    }
+
+    /// Stops sampling; what is alive stays in the live set until it is freed. Snapshots from now on are marked
+    /// partial, also after [`Profiler::resume`].
+    ///
+    /// # Errors
+    ///
+    /// When the profiler does not run, or jemalloc refuses.
+    pub fn pause(&self) -> Result<()> {
+        self.shared()?.collector().pause()
+    }
+
+    /// Samples again.
+    ///
+    /// # Errors
+    ///
+    /// As [`Profiler::pause`].
+    pub fn resume(&self) -> Result<()> {
+        self.shared()?.collector().resume()
+    }
+
+    /// The server's routes, for the host's own server: as a warp filter and as a tower service.
+    pub fn routes(&self) -> Routes {
+        Routes::new(self.running.as_ref().map(|running| Arc::clone(running.workers.shared())))
+    }
+
+    /// Ends heapward's threads, closes its port and stops sampling. Waits until that is done.
+    pub fn shutdown(mut self) {
+        if let Some(mut running) = self.running.take() {
+            running.stop();
+            running.workers.join();
+        }
+    }
+}
+
+impl Drop for Profiler {
+    fn drop(&mut self) {
+        if let Some(running) = &mut self.running {
+            running.stop();
+        }
+    }
+}
+
+impl std::fmt::Debug for Profiler {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Profiler").field("enabled", &self.is_enabled()).field("address", &self.address()).finish()
+    }
+}
+
+impl Running {
+    /// Tells everything to end. Safe to call twice.
+    fn stop(&mut self) {
+        self.workers.stop();
+        if let Some(server) = &mut self.server {
+            server.stop();
+        }
+    }
+}
+
+fn wait<T>(answer: &Receiver<T>) -> Result<T> {
+    answer.recv_timeout(PATIENCE).map_err(|_| {
+        Error::new(ErrorKind::Busy, format!("heapward's own thread gave no answer within {} s", PATIENCE.as_secs()))
+    })
+}

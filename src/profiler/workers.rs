@@ -1,0 +1,87 @@
+//! The threads that watch and render, from their start to their end.
+
+use std::sync::Arc;
+use std::sync::mpsc::sync_channel;
+use std::thread::JoinHandle;
+
+use super::render::{self, Job};
+use super::watch::{self, Command, Watcher};
+use super::{Config, Gauges, Shared, threads};
+use crate::collect::Collector;
+use crate::error::Result;
+
+/// The running threads. They end when told to; dropping this tells them and does not wait.
+pub(crate) struct Workers {
+    shared: Arc<Shared>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Workers {
+    /// Starts the watcher and the renderer. `token` is dropped when the last thread has ended.
+    pub(crate) fn start<T: Send + Sync + 'static>(
+        config: Config,
+        collector: &'static Collector,
+        gauges: Gauges,
+        token: &Arc<T>,
+    ) -> Result<Self> {
+        let (commands, command_queue) = sync_channel(watch::QUEUE);
+        let (jobs, job_queue) = sync_channel(render::QUEUE);
+        let shared = Arc::new(Shared::new(config, collector, &gauges, commands, jobs));
+        // From here on, an error drops `workers`, which ends the threads that run already.
+        let mut workers = Self { shared, threads: Vec::new() };
+        let shared = Arc::clone(&workers.shared);
+        workers.spawn("heapward-render", token, move || render::run(&job_queue, &shared))?;
+        let watcher = Watcher::new(Arc::clone(&workers.shared), gauges);
+        workers.spawn("heapward", token, move || watcher.run(&command_queue))?;
+        Ok(workers)
+    }
+
+    /// Starts one more thread of heapward's own, which somebody else must tell to end.
+    pub(crate) fn spawn<T: Send + Sync + 'static>(
+        &mut self,
+        name: &str,
+        token: &Arc<T>,
+        run: impl FnOnce() + Send + 'static,
+    ) -> Result<()> {
+        let token = Arc::clone(token);
+        self.threads.push(threads::spawn(name, move || {
+            run();
+            drop(token);
+        })?);
+        Ok(())
+    }
+
+    /// What the threads share with everybody else.
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
+    /// Stops sampling and tells the threads to end.
+    pub(crate) fn stop(&self) {
+        let shared = &self.shared;
+        // In a forked child there are no threads to tell, and their queues may be locked for ever.
+        if shared.collector.is_quiet() || shared.stop() {
+            return;
+        }
+        if let Err(error) = shared.collector.pause() {
+            tracing::warn!("heapward: sampling could not be stopped: {error}");
+        }
+        // To wake them; a thread with a full queue is awake and sees that it is stopped.
+        let _ = shared.commands.try_send(Command::Stop);
+        let _ = shared.jobs.try_send(Job::Stop);
+    }
+
+    /// Waits until the threads have ended.
+    pub(crate) fn join(&mut self) {
+        for thread in self.threads.drain(..) {
+            // A panic was reported when it happened.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Drop for Workers {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
