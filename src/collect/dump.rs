@@ -14,6 +14,7 @@ pub(super) fn capture(stacks: &StackTable, interval: SampleInterval) -> Result<C
     let mut rows: Vec<(u32, Sums)> = dump
         .stacks
         .iter()
+        .filter(|stack| stack.inuse_objects > 0 || stack.inuse_bytes > 0)
         .map(|stack| {
             let frames: Vec<u64> = stack.addresses.iter().map(|address| address.0).collect();
             let id = stacks.intern(&frames);

@@ -40,11 +40,9 @@ impl SampleInterval {
     /// What `objects` samples of `average` bytes each, `bytes` in all, contribute.
     ///
     /// For a dump that tells only sums per stack. Scaling an average is exact when all objects there are of one size.
+    /// jemalloc rounds objects and bytes one by one, so there can be bytes of no object: they count as of one.
     pub(crate) fn weigh_average(self, objects: u64, bytes: u64) -> Sums {
-        match objects {
-            0 => Sums::default(),
-            n => self.weigh_many(n, bytes, bytes as f64 / n as f64),
-        }
+        self.weigh_many(objects, bytes, bytes as f64 / objects.max(1) as f64)
     }
 
     fn weigh_many(self, objects: u64, bytes: u64, average: f64) -> Sums {
@@ -96,6 +94,15 @@ mod tests {
             let sums = interval.weigh(usable);
             assert!(sums.variance_bytes <= 524_288.0 * sums.estimated_bytes * (1.0 + 1e-9), "{usable}");
         }
+    }
+
+    #[test]
+    fn bytes_of_no_object_are_not_lost() {
+        let interval = SampleInterval::from_lg(12).unwrap();
+        assert_eq!(interval.weigh_average(0, 0), Sums::default());
+        let sums = interval.weigh_average(0, 300);
+        assert_eq!((sums.objects, sums.bytes), (0, 300));
+        assert!(sums.estimated_bytes > 300.0);
     }
 
     #[test]
