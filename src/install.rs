@@ -39,7 +39,7 @@ macro_rules! install {
     };
 }
 
-/// What [`install!`](crate::install) needs to name; not for use by hand.
+/// What [`install!`](crate::install!) needs to name; not for use by hand.
 pub mod __private {
     pub use crate::system::MallocConf;
     pub use tikv_jemallocator::Jemalloc;

@@ -3,10 +3,10 @@
 //! Everything that runs inside `malloc` and `free` is in this folder, from [`hooks`] down. Its rules, each with the
 //! place that keeps it:
 //!
-//! - no allocation from jemalloc: tables live in mapped memory ([`StackTable`], [`LiveSet`]);
+//! - no allocation from jemalloc: tables live in mapped memory ([`stack_table`], [`live_set`]);
 //! - no panic: every index is checked or masked, every failure is a counted drop;
 //! - no thread-local with a destructor: there is no thread-local at all;
-//! - no lock held across an allocation: one lock, that of a [`LiveSet`] shard, held for one table operation;
+//! - no lock held across an allocation: one lock, that of a [`live_set`] shard, held for one table operation;
 //! - no unbounded loop: probing stops after [`stack_table`]'s limit.
 
 mod collector;

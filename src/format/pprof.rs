@@ -128,7 +128,7 @@ impl<'p, W: Write> Writer<'p, W> {
     fn scalars(&mut self, profile: &'p Profile) -> io::Result<()> {
         let space = self.value_type(SampleType { name: "space", unit: "bytes" });
         let message = protos::Profile {
-            drop_frames: self.strings.id(DROP_FRAMES),
+            drop_frames: self.strings.id(&DROP_FRAMES),
             time_nanos: nanos_since_epoch(profile.time),
             duration_nanos: i64::try_from(profile.duration.as_nanos()).unwrap_or(i64::MAX),
             period_type: Some(space),

@@ -63,8 +63,11 @@ impl Profiler {
         let collector = Collector::start(config.limits, source)?;
         let mut workers = Workers::start(config, collector, gauges, &slot)?;
         if let Some(server) = &mut server {
-            let serve = server.serve(Routes::new(Some(Arc::clone(workers.shared()))))?;
-            workers.spawn("heapward-http", &slot, serve)?;
+            let routes = Routes::new(Some(Arc::clone(workers.shared())));
+            if let Some((serve, started)) = server.serve(routes) {
+                workers.spawn("heapward-http", &slot, serve)?;
+                wait(&started)?.map_err(|error| Error::io("starting the server's runtime", error))?;
+            }
         }
         tracing::info!(
             "heapward: one sample in {} on average, by {}; snapshots above {threshold} RSS; {}",

@@ -64,6 +64,22 @@ pub(super) enum ErrorStyle {
     Pprof,
 }
 
+impl ErrorStyle {
+    /// The style for whoever asks for `path`.
+    pub(super) fn of(path: &str) -> Self {
+        if path.trim_start_matches('/').starts_with("debug/") { Self::Pprof } else { Self::Json }
+    }
+
+    /// The answer as it is sent: every error that pprof gets is marked, wherever it was made.
+    pub(super) fn finish(self, mut answer: Answer) -> Answer {
+        let status = answer.status();
+        if self == Self::Pprof && (status.is_client_error() || status.is_server_error()) {
+            answer.headers_mut().insert(GO_PPROF, HeaderValue::from_static("1"));
+        }
+        answer
+    }
+}
+
 pub(super) fn error(error: &Error, style: ErrorStyle) -> Answer {
     let status = match error.kind() {
         ErrorKind::Config | ErrorKind::Malformed => StatusCode::BAD_REQUEST,
@@ -80,11 +96,7 @@ pub(super) fn error(error: &Error, style: ErrorStyle) -> Answer {
             }
             json(status, &Body { error: error.to_string() })
         }
-        ErrorStyle::Pprof => {
-            let mut answer = text(status, format!("{error}\n"));
-            answer.headers_mut().insert(GO_PPROF, HeaderValue::from_static("1"));
-            answer
-        }
+        ErrorStyle::Pprof => text(status, format!("{error}\n")),
     };
     let wait = error.retry_after().or((error.kind() == ErrorKind::Busy).then_some(std::time::Duration::from_secs(1)));
     if let Some(wait) = wait {

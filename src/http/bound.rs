@@ -2,15 +2,18 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, sync_channel};
 
 use rustix::fs::{CWD, Mode, chmodat};
+use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 use tokio::sync::oneshot;
 
-use super::Routes;
+use super::{Routes, server};
 use crate::error::{Error, Result};
 use crate::profiler::Listen;
 
@@ -19,9 +22,11 @@ pub(crate) struct Bound {
     listener: Option<Listener>,
     place: Place,
     stop: Option<oneshot::Sender<()>>,
+    /// The process that it was bound in. In a forked child there is no server to stop, and the file is the parent's.
+    process: u32,
 }
 
-enum Listener {
+pub(super) enum Listener {
     Tcp(TcpListener),
     Unix(UnixListener),
 }
@@ -59,7 +64,7 @@ impl Bound {
                 bind().map_err(refuse("choose a path in a folder that this user may write to, or `off`"))?
             }
         };
-        Ok(Some(Self { listener: Some(listener), place, stop: None }))
+        Ok(Some(Self { listener: Some(listener), place, stop: None, process: std::process::id() }))
     }
 
     /// The TCP address.
@@ -78,46 +83,27 @@ impl Bound {
         }
     }
 
-    /// What the server's thread is to run: serves until [`Bound::stop`].
-    pub(crate) fn serve(&mut self, routes: Routes) -> Result<impl FnOnce() + Send + 'static> {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_io()
-            .enable_time()
-            .build()
-            .map_err(|error| Error::io("starting the server's runtime", error))?;
+    /// What the server's thread is to run, and where it tells whether it could start. It serves until [`Bound::stop`].
+    pub(crate) fn serve(
+        &mut self,
+        routes: Routes,
+    ) -> Option<(impl FnOnce() + Send + 'static, Receiver<io::Result<()>>)> {
+        let listener = self.listener.take()?;
         let (stop, stopped) = oneshot::channel::<()>();
         self.stop = Some(stop);
-        let listener = self.listener.take();
         let is_loopback = self.address().is_some_and(|address| address.ip().is_loopback());
         let routes = if is_loopback { routes.local_only() } else { routes };
-        Ok(move || {
-            let serve = async move {
-                let server = warp::serve(routes.whole_server());
-                match listener {
-                    Some(Listener::Tcp(listener)) => {
-                        server.incoming(tokio::net::TcpListener::from_std(listener)?).run().await;
-                    }
-                    Some(Listener::Unix(listener)) => {
-                        server.incoming(tokio::net::UnixListener::from_std(listener)?).run().await;
-                    }
-                    None => {}
-                }
-                io::Result::Ok(())
-            };
-            runtime.block_on(async move {
-                tokio::select! {
-                    // Dropped handle or word to stop: open connections end with the runtime.
-                    _ = stopped => {}
-                    served = serve => if let Err(error) = served {
-                        tracing::error!("heapward: the server could not start: {error}");
-                    },
-                }
-            });
-        })
+        let (ready, started) = sync_channel(1);
+        Some((move || server::run(listener, &routes, stopped, &ready), started))
     }
 
     /// Tells the server to end and takes its socket file away.
     pub(crate) fn stop(&mut self) {
+        if self.process != std::process::id() {
+            // Dropping it would wake the parent's server.
+            std::mem::forget(self.stop.take());
+            return;
+        }
         if let Some(stop) = self.stop.take() {
             // Gone only when the server is.
             let _ = stop.send(());
@@ -143,26 +129,42 @@ impl Drop for Bound {
 
 /// A socket file of mode 0600 from its first connection on: the mode is set between binding and listening.
 fn bind_socket_file(path: &Path) -> io::Result<UnixListener> {
+    make_room(path)?;
+    let socket = new_socket()?;
+    rustix::net::bind(&socket, &SocketAddrUnix::new(path)?)?;
+    let listen = || {
+        chmodat(CWD, path, Mode::RUSR | Mode::WUSR, rustix::fs::AtFlags::empty())?;
+        rustix::net::listen(&socket, 128)
+    };
+    if let Err(error) = listen() {
+        // The file is ours, and nobody will remove it later.
+        let _ = std::fs::remove_file(path);
+        return Err(error.into());
+    }
+    Ok(socket.into())
+}
+
+/// Removes a socket file that a run left behind which was killed, and nothing else.
+fn make_room(path: &Path) -> io::Result<()> {
     match std::fs::symlink_metadata(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         Err(error) => return Err(error),
         Ok(found) if !found.file_type().is_socket() => {
             return Err(io::Error::new(io::ErrorKind::AlreadyExists, "a file that is no socket is there"));
         }
-        Ok(_) => match UnixStream::connect(path) {
-            Ok(_) => return Err(io::Error::new(io::ErrorKind::AddrInUse, "another program listens there")),
-            // Left by a run that was killed.
-            Err(_) => std::fs::remove_file(path)?,
-        },
+        Ok(_) => {}
     }
-    let socket = rustix::net::socket_with(
-        AddressFamily::UNIX,
-        SocketType::STREAM,
-        SocketFlags::CLOEXEC | SocketFlags::NONBLOCK,
-        None,
-    )?;
-    rustix::net::bind(&socket, &SocketAddrUnix::new(path)?)?;
-    chmodat(CWD, path, Mode::RUSR | Mode::WUSR, rustix::fs::AtFlags::empty())?;
-    rustix::net::listen(&socket, 128)?;
-    Ok(socket.into())
+    // A socket that does not block: a listener that takes no connections must not hang the service at its start.
+    match rustix::net::connect(&new_socket()?, &SocketAddrUnix::new(path)?) {
+        Err(Errno::CONNREFUSED) => std::fs::remove_file(path),
+        // Its backlog is full, so it has one.
+        Ok(()) | Err(Errno::AGAIN) => Err(io::Error::new(io::ErrorKind::AddrInUse, "another program listens there")),
+        // It may be alive, and not ours to talk to.
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn new_socket() -> io::Result<OwnedFd> {
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    Ok(rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?)
 }

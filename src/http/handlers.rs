@@ -6,7 +6,7 @@ use http::header::ACCEPT;
 use http::request::Parts;
 use http::{Method, StatusCode};
 
-use super::answer::{self, Answer, ErrorStyle};
+use super::answer::{self, Answer};
 use super::json::{MemoryReport, SnapshotEntry, SnapshotList, TopReport};
 use super::query::Query;
 use crate::analysis::Top;
@@ -34,48 +34,81 @@ const PATHS: [(&str, &str); 12] = [
     ("healthz", "whether the watcher lives"),
 ];
 
-/// Answers a request; `None` when nothing of ours has that path. `path` is relative to where we are mounted.
-pub(super) async fn dispatch(shared: &Arc<Shared>, parts: &Parts, path: &str) -> Option<Answer> {
-    let segments: Vec<&str> = path.trim_matches('/').split('/').collect();
-    let style = if segments.first() == Some(&"debug") { ErrorStyle::Pprof } else { ErrorStyle::Json };
-    let reads = matches!(parts.method, Method::GET | Method::HEAD);
-    let done = match segments.as_slice() {
-        ["api", "snapshots"] if parts.method == Method::POST => take(shared, parts).await,
-        ["api", "snapshots"] if !reads => return Some(answer::method_not_allowed("GET, HEAD, POST")),
-        found if !reads => {
-            return is_known(found).then(|| answer::method_not_allowed("GET, HEAD"));
-        }
-        [""] => index(parts),
-        ["healthz"] => health(shared, parts),
-        ["metrics"] => metrics(shared, parts),
-        ["debug", "pprof", "heap"] => {
-            heap_prof(shared, parts, Heap::Live, "inuse_space", "attachment; filename=\"heap.prof\"").await
-        }
-        ["debug", "pprof", "allocs"] => {
-            heap_prof(shared, parts, Heap::Live, "alloc_space", "attachment; filename=\"allocs.prof\"").await
-        }
-        ["api", "memory"] => no_parameters(parts).map(|()| answer::json(StatusCode::OK, &MemoryReport::of(shared))),
-        ["api", "snapshots"] => no_parameters(parts).map(|()| answer::json(StatusCode::OK, &SnapshotList::of(shared))),
-        ["api", "snapshots", selector, rest @ ..] => match (selector.parse::<Selector>(), rest) {
-            (Err(error), [] | ["heap.prof" | "top" | "flamegraph.svg"]) => Err(error),
-            (Ok(selector), []) => one(shared, parts, selector),
-            (Ok(selector), ["heap.prof"]) => {
-                let name = "attachment; filename=\"heap.prof\"";
-                heap_prof(shared, parts, Heap::Kept(selector), "inuse_space", name).await
-            }
-            (Ok(selector), ["top"]) => top(shared, parts, selector).await,
-            (Ok(selector), ["flamegraph.svg"]) => flamegraph(shared, parts, selector).await,
-            _ => return None,
-        },
-        _ => return None,
-    };
-    Some(done.unwrap_or_else(|error| answer::error(&error, style)))
+/// The links are relative, so that they work wherever a host mounts us. That takes a slash at the end of the address,
+/// which no router tells us about.
+const INDEX_HEAD: &str = r#"<!doctype html>
+<html lang="en">
+<meta charset="utf-8">
+<title>heapward</title>
+<script>if (!location.pathname.endsWith("/")) location.pathname += "/";</script>
+<h1>heapward</h1>
+<ul>
+"#;
+
+/// `Content-Disposition` of the profiles.
+const HEAP_PROF: &str = "attachment; filename=\"heap.prof\"";
+const ALLOCS_PROF: &str = "attachment; filename=\"allocs.prof\"";
+
+/// A path that is ours. Selectors are as they were sent: which snapshot they name is the endpoint's to find out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Endpoint<'p> {
+    Index,
+    Health,
+    Metrics,
+    Heap,
+    Allocs,
+    Memory,
+    Snapshots,
+    Snapshot(&'p str),
+    SnapshotProfile(&'p str),
+    SnapshotTop(&'p str),
+    SnapshotFlamegraph(&'p str),
 }
 
-fn is_known(segments: &[&str]) -> bool {
-    match segments {
-        ["api", "snapshots", _] | ["api", "snapshots", _, "heap.prof" | "top" | "flamegraph.svg"] => true,
-        _ => segments == [""] || PATHS.iter().any(|(path, _)| path.split('/').eq(segments.iter().copied())),
+impl<'p> Endpoint<'p> {
+    /// The endpoint at `path`, relative to where we are mounted; `None` when nothing of ours has it.
+    pub(super) fn find(path: &'p str) -> Option<Self> {
+        let segments: Vec<&str> = path.trim_matches('/').split('/').collect();
+        Some(match *segments.as_slice() {
+            [""] => Self::Index,
+            ["healthz"] => Self::Health,
+            ["metrics"] => Self::Metrics,
+            ["debug", "pprof", "heap"] => Self::Heap,
+            ["debug", "pprof", "allocs"] => Self::Allocs,
+            ["api", "memory"] => Self::Memory,
+            ["api", "snapshots"] => Self::Snapshots,
+            ["api", "snapshots", selector] => Self::Snapshot(selector),
+            ["api", "snapshots", selector, "heap.prof"] => Self::SnapshotProfile(selector),
+            ["api", "snapshots", selector, "top"] => Self::SnapshotTop(selector),
+            ["api", "snapshots", selector, "flamegraph.svg"] => Self::SnapshotFlamegraph(selector),
+            _ => return None,
+        })
+    }
+}
+
+/// Answers a request to `endpoint`.
+pub(super) async fn answer(shared: &Arc<Shared>, parts: &Parts, endpoint: Endpoint<'_>) -> Result<Answer> {
+    if endpoint == Endpoint::Snapshots && parts.method == Method::POST {
+        return take(shared, parts).await;
+    }
+    if !matches!(parts.method, Method::GET | Method::HEAD) {
+        let allowed = if endpoint == Endpoint::Snapshots { "GET, HEAD, POST" } else { "GET, HEAD" };
+        return Ok(answer::method_not_allowed(allowed));
+    }
+    match endpoint {
+        Endpoint::Index => index(parts),
+        Endpoint::Health => health(shared, parts),
+        Endpoint::Metrics => metrics(shared, parts),
+        Endpoint::Heap => heap_prof(shared, parts, Heap::Live, "inuse_space", HEAP_PROF).await,
+        Endpoint::Allocs => heap_prof(shared, parts, Heap::Live, "alloc_space", ALLOCS_PROF).await,
+        Endpoint::Memory => no_parameters(parts).map(|()| answer::json(StatusCode::OK, &MemoryReport::of(shared))),
+        Endpoint::Snapshots => no_parameters(parts).map(|()| answer::json(StatusCode::OK, &SnapshotList::of(shared))),
+        Endpoint::Snapshot(selector) => one(shared, parts, selector.parse()?),
+        Endpoint::SnapshotProfile(selector) => {
+            heap_prof(shared, parts, Heap::Kept(selector.parse()?), "inuse_space", HEAP_PROF).await
+        }
+        Endpoint::SnapshotTop(selector) => top(shared, parts, selector.parse()?).await,
+        Endpoint::SnapshotFlamegraph(selector) => flamegraph(shared, parts, selector.parse()?).await,
     }
 }
 
@@ -89,7 +122,7 @@ pub(super) fn not_found() -> Answer {
 }
 
 fn no_parameters(parts: &Parts) -> Result<()> {
-    Query::parse(parts.uri.query())?.finish()
+    Query::parse(parts.uri.query()).finish()
 }
 
 fn accept(parts: &Parts) -> &str {
@@ -98,9 +131,7 @@ fn accept(parts: &Parts) -> &str {
 
 fn index(parts: &Parts) -> Result<Answer> {
     no_parameters(parts)?;
-    let mut body = String::from(
-        "<!doctype html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n<title>heapward</title>\n<h1>heapward</h1>\n<ul>\n",
-    );
+    let mut body = String::from(INDEX_HEAD);
     for (path, what) in PATHS {
         body.push_str(&format!("<li><a href=\"{path}\">/{path}</a>: {what}</li>\n"));
     }
@@ -162,7 +193,7 @@ async fn heap_prof(
 
 async fn top(shared: &Arc<Shared>, parts: &Parts, selector: Selector) -> Result<Answer> {
     let names = SAMPLE_TYPES.map(|sample_type| sample_type.name);
-    let mut query = Query::parse(parts.uri.query())?;
+    let mut query = Query::parse(parts.uri.query());
     let count = query.number("n", 1..=10_000, 20)?;
     let by = query.word("by", &names, INUSE_SPACE)?;
     query.finish()?;
@@ -207,7 +238,7 @@ fn top_as_text(top: &Top, by: usize) -> String {
 
 async fn flamegraph(shared: &Arc<Shared>, parts: &Parts, selector: Selector) -> Result<Answer> {
     let names = SAMPLE_TYPES.map(|sample_type| sample_type.name);
-    let mut query = Query::parse(parts.uri.query())?;
+    let mut query = Query::parse(parts.uri.query());
     let by = query.word("by", &names, INUSE_SPACE)?;
     query.finish()?;
     render(shared, move |shared, cache| {
@@ -225,8 +256,11 @@ async fn render(
 ) -> Result<Answer> {
     let (reply, done) = tokio::sync::oneshot::channel();
     shared.render(move |shared, cache| {
-        // Gone only when the client is.
-        let _ = reply.send(work(shared, cache));
+        // The client may have left while its request was waiting: then there is nobody to work for.
+        if !reply.is_closed() {
+            // Gone only when the client is.
+            let _ = reply.send(work(shared, cache));
+        }
     })?;
     done.await.map_err(|_| gave_up())?
 }

@@ -30,11 +30,15 @@ pub(super) struct SnapshotList {
 impl SnapshotList {
     pub(super) fn of(shared: &Shared) -> Self {
         let trigger = shared.status().decision.to_string();
-        let history = shared.history();
+        // Summing up a large heap takes a while, and must not keep the watcher from adding a snapshot.
+        let (snapshots, baseline, peak) = {
+            let history = shared.history();
+            (history.all(), history.baseline_id(), history.peak_id())
+        };
         Self {
-            snapshots: history.all().iter().map(|snapshot| SnapshotEntry::of(snapshot)).collect(),
-            baseline: history.baseline_id(),
-            peak: history.peak_id(),
+            snapshots: snapshots.iter().map(|snapshot| SnapshotEntry::of(snapshot)).collect(),
+            baseline,
+            peak,
             trigger,
         }
     }

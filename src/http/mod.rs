@@ -7,6 +7,7 @@ mod handlers;
 mod json;
 mod query;
 mod routes;
+mod server;
 
 pub use routes::{RouteService, Routes};
 

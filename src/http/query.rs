@@ -9,21 +9,21 @@ pub(super) struct Query {
 }
 
 impl Query {
-    pub(super) fn parse(query: Option<&str>) -> Result<Self> {
+    pub(super) fn parse(query: Option<&str>) -> Self {
         let query = query.unwrap_or_default();
-        let pairs: Vec<(String, String)> = form_urlencoded::parse(query.as_bytes()).into_owned().collect();
-        for (index, (name, _)) in pairs.iter().enumerate() {
-            if pairs[..index].iter().any(|(other, _)| other == name) {
-                return Err(Error::config(format!("parameter `{name}` is given twice: allowed is once")));
-            }
-        }
-        Ok(Self { pairs, known: Vec::new() })
+        let pairs = form_urlencoded::parse(query.as_bytes()).into_owned().collect();
+        Self { pairs, known: Vec::new() }
     }
 
-    fn take(&mut self, name: &'static str) -> Option<String> {
+    /// The value of `name`. Two of one name are looked for here and not among all pairs, of which a hostile query has
+    /// as many as fit into a URI.
+    fn take(&mut self, name: &'static str) -> Result<Option<String>> {
         self.known.push(name);
-        let index = self.pairs.iter().position(|(other, _)| other == name)?;
-        Some(self.pairs.swap_remove(index).1)
+        let mut values = self.pairs.extract_if(.., |(other, _)| other == name).map(|(_, value)| value);
+        match (values.next(), values.next()) {
+            (_, Some(_)) => Err(Error::config(format!("parameter `{name}` is given twice: allowed is once"))),
+            (value, None) => Ok(value),
+        }
     }
 
     /// A whole number in a range.
@@ -33,7 +33,7 @@ impl Query {
         range: std::ops::RangeInclusive<usize>,
         default: usize,
     ) -> Result<usize> {
-        let Some(text) = self.take(name) else { return Ok(default) };
+        let Some(text) = self.take(name)? else { return Ok(default) };
         text.parse().ok().filter(|number| range.contains(number)).ok_or_else(|| {
             Error::config(format!(
                 "parameter `{name}` is `{text}`: allowed is a whole number from {} to {}",
@@ -45,7 +45,7 @@ impl Query {
 
     /// The index of one of `words`.
     pub(super) fn word(&mut self, name: &'static str, words: &[&str], default: usize) -> Result<usize> {
-        let Some(text) = self.take(name) else { return Ok(default) };
+        let Some(text) = self.take(name)? else { return Ok(default) };
         words
             .iter()
             .position(|word| *word == text)
@@ -69,7 +69,7 @@ mod tests {
 
     fn refused(query: &str) -> String {
         let read = || -> Result<(usize, usize)> {
-            let mut query = Query::parse(Some(query))?;
+            let mut query = Query::parse(Some(query));
             let read = (query.number("n", 1..=100, 20)?, query.word("by", &["a", "b"], 1)?);
             query.finish()?;
             Ok(read)
@@ -90,7 +90,7 @@ mod tests {
         assert_eq!(refused("x=1"), "parameter `x` is unknown: allowed is n, by");
         assert_eq!(refused("n=1&n=2"), "parameter `n` is given twice: allowed is once");
         assert_eq!(
-            Query::parse(Some("x=1")).unwrap().finish().unwrap_err().to_string(),
+            Query::parse(Some("x=1")).finish().unwrap_err().to_string(),
             "parameter `x` is unknown: none is allowed here"
         );
     }

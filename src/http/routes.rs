@@ -10,12 +10,13 @@ use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderMap, Method, Request, Response};
 use http_body_util::Full;
+use warp::Filter;
 use warp::filters::BoxedFilter;
 use warp::path::Tail;
-use warp::{Filter, Rejection};
 
 use super::answer::{self, Answer, ErrorStyle};
-use super::{guard, handlers};
+use super::guard;
+use super::handlers::{self, Endpoint};
 use crate::profiler::{Shared, stopped};
 
 /// heapward's routes, for the host's own server. Mount them under a path of their own: `/` is the listing.
@@ -43,16 +44,15 @@ impl Routes {
     /// so that the host's other filters get it.
     pub fn filter(&self) -> BoxedFilter<(Response<Bytes>,)> {
         let routes = self.clone();
-        let query = warp::query::raw().or(warp::any().map(String::new)).unify();
-        warp::method()
-            .and(warp::path::tail())
-            .and(query)
-            .and(warp::header::headers_cloned())
-            .and_then(move |method: Method, tail: Tail, query: String, headers: HeaderMap| {
+        request_head()
+            .and_then(move |parts: Parts| {
                 let routes = routes.clone();
                 async move {
-                    let parts = parts(method, &tail, &query, headers);
-                    routes.answer(&parts, tail.as_str()).await.ok_or_else(warp::reject::not_found)
+                    // Before anybody is refused: what is not ours is not ours to refuse either.
+                    match Endpoint::find(parts.uri.path()) {
+                        Some(endpoint) => Ok(routes.answer(&parts, Some(endpoint)).await),
+                        None => Err(warp::reject::not_found()),
+                    }
                 }
             })
             .boxed()
@@ -60,9 +60,11 @@ impl Routes {
 
     /// The filter of heapward's own server, which has nobody to pass an unknown path to.
     pub(super) fn whole_server(&self) -> BoxedFilter<(Response<Bytes>,)> {
-        self.filter()
-            .or_else(|rejection: Rejection| async move {
-                if rejection.is_not_found() { Ok((handlers::not_found(),)) } else { Err(rejection) }
+        let routes = self.clone();
+        request_head()
+            .then(move |parts: Parts| {
+                let routes = routes.clone();
+                async move { routes.answer(&parts, Endpoint::find(parts.uri.path())).await }
             })
             .boxed()
     }
@@ -72,15 +74,32 @@ impl Routes {
         RouteService { routes: self.clone() }
     }
 
-    async fn answer(&self, parts: &Parts, path: &str) -> Option<Answer> {
-        let Some(shared) = &self.shared else {
-            return Some(answer::error(&stopped(), ErrorStyle::Pprof));
+    /// Answers whoever may ask, also when no endpoint has the path.
+    async fn answer(&self, parts: &Parts, endpoint: Option<Endpoint<'_>>) -> Answer {
+        let style = ErrorStyle::of(parts.uri.path());
+        let answer = match &self.shared {
+            // A profiler that was shut down has nothing but figures that are out of date.
+            Some(shared) if !shared.is_stopped() => self.answer_running(shared, parts, endpoint, style).await,
+            _ => answer::error(&stopped(), style),
         };
+        style.finish(answer)
+    }
+
+    async fn answer_running(
+        &self,
+        shared: &Arc<Shared>,
+        parts: &Parts,
+        endpoint: Option<Endpoint<'_>>,
+        style: ErrorStyle,
+    ) -> Answer {
         let local = if self.local_only { guard::check_local(&parts.headers) } else { Ok(()) };
         let allowed = local.and_then(|()| guard::check_token(&parts.headers, shared.config().token.as_deref()));
-        match allowed {
-            Ok(()) => handlers::dispatch(shared, parts, path).await,
-            Err(refused) => Some(*refused),
+        match (allowed, endpoint) {
+            (Err(refused), _) => *refused,
+            (Ok(()), None) => handlers::not_found(),
+            (Ok(()), Some(endpoint)) => {
+                handlers::answer(shared, parts, endpoint).await.unwrap_or_else(|error| answer::error(&error, style))
+            }
         }
     }
 }
@@ -91,16 +110,21 @@ impl std::fmt::Debug for Routes {
     }
 }
 
-/// What warp hands over in pieces, as one request's head.
-fn parts(method: Method, tail: &Tail, query: &str, headers: HeaderMap) -> Parts {
-    let (mut parts, ()) = Request::new(()).into_parts();
-    parts.method = method;
-    parts.headers = headers;
-    // Came out of a URI, so goes into one.
-    if let Ok(uri) = format!("/{}?{query}", tail.as_str()).parse() {
-        parts.uri = uri;
-    }
-    parts
+/// A request's head with the path relative to where the filter is mounted, put together from warp's pieces.
+fn request_head() -> impl Filter<Extract = (Parts,), Error = Infallible> + Clone {
+    let query = warp::query::raw().or(warp::any().map(String::new)).unify();
+    warp::method().and(warp::path::tail()).and(query).and(warp::header::headers_cloned()).map(
+        |method: Method, tail: Tail, query: String, headers: HeaderMap| {
+            let (mut parts, ()) = Request::new(()).into_parts();
+            parts.method = method;
+            parts.headers = headers;
+            // Came out of a URI, so goes into one.
+            if let Ok(uri) = format!("/{}?{query}", tail.as_str()).parse() {
+                parts.uri = uri;
+            }
+            parts
+        },
+    )
 }
 
 /// heapward's routes as a tower service. Request bodies are not read.
@@ -122,7 +146,7 @@ impl<B> tower_service::Service<Request<B>> for RouteService {
         let routes = self.routes.clone();
         let (parts, _) = request.into_parts();
         Box::pin(async move {
-            let answer = routes.answer(&parts, parts.uri.path()).await.unwrap_or_else(handlers::not_found);
+            let answer = routes.answer(&parts, Endpoint::find(parts.uri.path())).await;
             Ok(answer.map(Full::new))
         })
     }

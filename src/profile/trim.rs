@@ -5,6 +5,8 @@
 //! and takes away all that is leafward of the first match, so it may name only functions that never call back into
 //! a service's code: not `Iterator::map`, not `FnOnce::call_once`, not `Vec::retain`.
 
+use std::sync::LazyLock;
+
 /// Why a frame is not where a person would look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Plumbing {
@@ -81,38 +83,85 @@ const STD_CRATES: [&str; 11] = [
 ];
 
 /// What a viewer hides, for profile.proto's `drop_frames`: a regular expression in RE2's syntax that viewers match
-/// against whole function names. It ends at the functions of the collections that allocate on their own account.
-pub(crate) const DROP_FRAMES: &str = concat!(
+/// against whole function names, up to the first round bracket.
+pub(crate) static DROP_FRAMES: LazyLock<String> =
+    LazyLock::new(|| DROPPED.join("|").replace("{T}", TYPES).replace("{GENERICS}", GENERICS));
+
+/// `{T}`: any types, but not `A as B`: that would take the methods of a service's own trait on `Vec` for those of `Vec`.
+const TYPES: &str = r"([^ ]|, |; |mut |dyn |const | \+ | = )*";
+
+/// `{GENERICS}`: the types that a method was made for, which some names tell.
+const GENERICS: &str = "((::)?<.*)?";
+
+/// The functions of the collections and of the language that allocate on their own account: none that runs a closure
+/// or an iterator. What runs under them is what a value says of itself, `Hash`, `Eq` and `Ord` of a key, `Clone` of
+/// an element, `Display` of what is formatted: what that allocates counts for whoever called the collection.
+///
+/// A name comes in one of three forms: `alloc::vec::Vec<T>::push` or `<alloc::vec::Vec<u8>>::push`, as the symbol was
+/// mangled, and `alloc::vec::push<u8>`, for what was inlined where the debug information holds line tables alone.
+const DROPPED: [&str; 54] = [
     // The allocator, in C.
-    r"(_rjem_|_rjem_je_|je_|__libc_|__GI___libc_)?",
-    r"(malloc|calloc|realloc|reallocarray|posix_memalign|aligned_alloc|memalign|valloc|pvalloc",
-    r"|mallocx|rallocx|xallocx|malloc_default|malloc_slow|calloc_default|imalloc\w*|do_rallocx|irallocx_prof\w*|fallback_alloc\w*",
-    r"|prof_alloc_prep\w*|prof_tctx_create\w*|prof_backtrace\w*)(\.\w+)*",
-    r"|operator new.*",
-    // Rust's way to it.
-    r"|(__rustc::|__rustc\[\w+\]::)?__(rust|rdl|rg)_\w+",
-    r"|<?alloc::alloc::.*|<?(std|alloc)::alloc::.*|<?tikv_jemallocator::.*|<?tikv_jemalloc_sys::.*",
-    r"|<\w+ as (core|alloc)::alloc::.*|.* as core::alloc::global::GlobalAlloc>::.*",
-    // Vectors, strings, boxes and tables where they grow. Nothing here runs a closure or an iterator.
-    r"|<?alloc::raw_vec::.*",
-    r"|<?alloc::vec::Vec<.*>::(new|with_capacity|with_capacity_in|try_with_capacity\w*|reserve|reserve_exact|try_reserve\w*|push|push_mut",
-    r"|insert|insert_mut|append|append_elements|extend_from_slice|into_boxed_slice|shrink_to_fit|resize|split_off)",
-    r"|<?alloc::slice::.*(to_vec|to_vec_in|into_vec|concat|join|repeat)",
-    r"|<.* as alloc::slice::.*>::(to_vec|to_vec_in|concat|join)",
-    r"|<.* as alloc::vec::spec_from_elem::SpecFromElem>::from_elem|alloc::vec::from_elem.*",
-    r"|<?alloc::string::String>?::(with_capacity|push|push_str|reserve|reserve_exact|insert|insert_str|from_utf8_lossy)",
-    r"|<alloc::string::String as (core::clone::Clone|core::convert::From<.*>|core::fmt::Write|core::ops::arith::Add.*)>::\w+",
-    r"|<str as alloc::(borrow::ToOwned|string::ToString|string::SpecToString)>::.*|alloc::str::.*",
-    r"|<?alloc::(boxed::Box|rc::Rc|sync::Arc)<.*>::(new|new_uninit|new_in|new_uninit_in|pin|from)(_in)?",
-    r"|<?alloc::(rc|sync)::\w*(allocate_for_layout|box_new).*|alloc::boxed::box_new.*",
-    r"|<?alloc::collections::vec_deque::VecDeque<.*>::(with_capacity\w*|grow|push_back|push_front|push_\w+_mut|reserve|reserve_exact)",
-    r"|<?alloc::collections::btree::(node|map::entry)::.*",
-    r"|<?alloc::collections::btree::(map::BTreeMap|set::BTreeSet)<.*>::insert",
-    r"|<?alloc::collections::binary_heap::BinaryHeap<.*>::(push|reserve)",
-    r"|<?hashbrown::raw::.*",
-    r"|<?hashbrown::(map::HashMap|set::HashSet)<.*>::(with_capacity\w*|reserve|insert|try_reserve)",
-    r"|<?std::collections::hash::(map::HashMap|set::HashSet)<.*>::(with_capacity\w*|reserve|insert|try_reserve)",
-);
+    r"(_rjem_|_rjem_je_|je_|__libc_|__GI___libc_)?(malloc|calloc|realloc|reallocarray|posix_memalign|aligned_alloc|memalign|valloc|pvalloc)(\.\w+)*",
+    r"(_rjem_|_rjem_je_|je_)?(mallocx|rallocx|xallocx|malloc_default|malloc_slow|calloc_default|imalloc\w*|do_rallocx|irallocx_prof\w*|fallback_alloc\w*)(\.\w+)*",
+    r"(_rjem_je_|je_)?(prof_alloc_prep\w*|prof_tctx_create\w*|prof_backtrace\w*)(\.\w+)*",
+    r"operator new.*",
+    // Rust's way to it. Not all of `__rust_*`: `__rust_try` stands at the root of every thread and around every task.
+    r"(__rustc::|__rustc\[\w+\]::)?__(rust_(alloc|alloc_zeroed|realloc|dealloc)|rdl_\w+|rg_\w+)",
+    r"<?(alloc|std)::alloc::.*",
+    r"<?tikv_jemalloc(ator|_sys)::.*",
+    r"<\w+ as (core|alloc)::alloc::.*",
+    r".* as core::alloc::(global::)?GlobalAlloc>::.*",
+    // Vectors and slices.
+    r"<?alloc::raw_vec::.*",
+    r"<?alloc::vec::(Vec<{T}>::)?(new|with_capacity(_in)?|try_with_capacity\w*|(try_)?reserve(_exact)?|push|push_mut|insert|insert_mut|append|append_elements){GENERICS}",
+    r"<?alloc::vec::(Vec<{T}>::)?(extend_from_slice|extend_from_within|extend_with|into_boxed_slice|shrink_to(_fit)?|resize|split_off|clone|from){GENERICS}",
+    r"<alloc::vec::Vec<{T}> as (core::clone::Clone|core::convert::From<{T}>|std::io::Write)>::\w+",
+    r"std::io::impls::<impl std::io::Write for alloc::vec::Vec<{T}>>::\w+",
+    r"alloc::vec::(spec_from_elem::)?from_elem.*",
+    r"<.* as alloc::vec::spec_from_elem::SpecFromElem>::from_elem.*",
+    r"<?(alloc::slice|alloc::slice::.*|\[{T}\]>)::(to_vec|to_vec_in|to_owned|into_vec|concat|join|repeat){GENERICS}",
+    r"<.* as (alloc::slice::.*|<\[.*)>::(to_vec|to_vec_in|to_owned|concat|join){GENERICS}",
+    // Strings, and what makes one.
+    r"<?alloc::string::(String>?::)?(with_capacity|push|push_str|(try_)?reserve(_exact)?|insert|insert_str|from_utf8_lossy\w*|into_boxed_str|shrink_to_fit){GENERICS}",
+    r"alloc::string::(write_str|write_char|clone|from|add|add_assign|to_string|spec_to_string){GENERICS}",
+    r"<alloc::string::String as (core::clone::Clone|core::convert::From<{T}>|core::fmt::Write|core::ops::arith::Add(Assign)?<{T}>)>::\w+",
+    r"<str>::(to_owned|into_string|repeat|to_uppercase|to_lowercase|to_ascii_\w+)",
+    r"alloc::str::(<impl str>::)?(to_owned|into_string|repeat|to_uppercase|to_lowercase|to_ascii_\w+|join|concat|join_generic_copy){GENERICS}",
+    r"alloc::(str|slice)::<impl alloc::borrow::ToOwned for (str|\[T\])>::to_owned",
+    r"<(T|&?str|char|alloc::string::String|\[{T}\]) as alloc::(borrow::ToOwned|string::ToString|string::SpecToString)>::\w+",
+    r"alloc::fmt::format(::.*)?",
+    r"<?alloc::borrow::(Cow<{T}>::)?(into_owned|to_mut){GENERICS}",
+    r"<?alloc::ffi::c_str::(CString>?::)?(_?from_vec_unchecked|(new::)?spec_new_impl_bytes)",
+    r"<&(mut )?(str|\[u8\]) as <?alloc::ffi::c_str::CString>?::new::SpecNewImpl>::spec_new_impl",
+    r"<?(std::sys::os_str|std::ffi::os_str)::(.*::)?(to_owned|to_os_string|push|push_slice|with_capacity|reserve){GENERICS}",
+    r"<?std::path::((Path|PathBuf)>?::)?(to_path_buf|_join|_push|_set_extension|_with_file_name|from){GENERICS}",
+    r"<std::(path::PathBuf|ffi::os_str::OsString) as (core::clone::Clone|core::convert::From<{T}>)>::\w+",
+    // Boxes. Neither `new_cyclic` nor `default`, which run more of a service's code than what a value says of itself.
+    r"alloc::boxed::box_new.*",
+    r"<?alloc::(rc|sync)::\w*(allocate_for_layout|box_new).*",
+    r"<?alloc::(boxed|rc|sync)::((Box|Rc|Arc)<{T}>::)?(try_)?(new|new_in|new_uninit\w*|new_zeroed\w*|pin|pin_in|clone_from_ref\w*|from_box\w*|allocate_\w+|copy_from_slice){GENERICS}",
+    r"<alloc::(boxed::Box|rc::Rc|sync::Arc)<{T}> as (core::clone::Clone|core::convert::From<{T}>)>::\w+",
+    r"alloc::(boxed::convert|boxed|rc|sync|vec|string|str)::(<impl core::convert::From<{T}> for {T}>::)?from{GENERICS}",
+    // The other collections.
+    r"<?alloc::collections::vec_deque::(VecDeque<{T}>::)?(with_capacity\w*|grow|push_\w+|insert|(try_)?reserve(_exact)?|resize|append){GENERICS}",
+    r"<?alloc::collections::linked_list::(LinkedList<{T}>::)?push_\w+{GENERICS}",
+    r"<?alloc::collections::binary_heap::(BinaryHeap<{T}>::)?(with_capacity\w*|push|push_mut|reserve|append){GENERICS}",
+    r"<?alloc::collections::btree::node::.*",
+    r"<?alloc::collections::btree::map::entry::((Vacant|Occupied)?Entry<{T}>::)?(insert\w*|or_insert){GENERICS}",
+    r"<?alloc::collections::btree::(map|set)::((BTreeMap|BTreeSet)<{T}>::)?(insert|replace|clone|clone_subtree){GENERICS}",
+    r"<alloc::collections::{T} as core::clone::Clone>::clone.*",
+    r"<?hashbrown::raw::.*",
+    r"<?hashbrown::rustc_entry::(.*::)?(rustc_entry|insert\w*){GENERICS}",
+    r"<?(hashbrown|std::collections::hash)::(map|set)::((HashMap|HashSet)<{T}>::)?(with_capacity\w*|(try_)?reserve|insert|replace|entry|clone){GENERICS}",
+    r"<(hashbrown|std::collections::hash)::(map::HashMap|set::HashSet)<{T}> as core::clone::Clone>::clone",
+    r"<?indexmap::(map|set)::((IndexMap|IndexSet)<{T}>::)?(with_capacity\w*|reserve\w*|insert|insert_full|entry){GENERICS}",
+    r"<?smallvec::(SmallVec<{T}>::)?(push|insert|(try_)?(reserve|grow)\w*|with_capacity|from_slice|extend_from_slice|resize){GENERICS}",
+    r"<?bytes::(bytes|bytes_mut)::((Bytes|BytesMut)>?::)?(with_capacity|copy_from_slice|reserve\w*|extend_from_slice|resize|from_vec|put_slice|put_bytes){GENERICS}",
+    r"<bytes::(bytes::Bytes|bytes_mut::BytesMut) as core::convert::From<{T}>>::from",
+    r"<bytes::bytes_mut::BytesMut as bytes::buf::buf_mut::BufMut>::put_(slice|bytes|[iuf]\d+\w*)",
+    // Channels.
+    r"<?std::sync::(mpsc|mpmc)::(.*::)?(send|try_send|start_send|new|with_capacity|register\w*|channel|sync_channel){GENERICS}",
+];
 
 /// Parts of the paths of source files that are not where a person would look: where a name says too little, because
 /// the debug information gives inlined functions their short names alone.
@@ -284,6 +333,124 @@ mod tests {
                 "mallory::free_session",
                 "main",
                 "",
+            ],
+        );
+    }
+
+    #[track_caller]
+    fn check_dropped(expect: bool, names: &[&str]) {
+        let drop = regex::Regex::new(&format!("^({})$", *DROP_FRAMES)).unwrap();
+        for name in names {
+            // Viewers look no further than the first round bracket.
+            assert_eq!(drop.is_match(name.split('(').next().unwrap()), expect, "{name}");
+        }
+    }
+
+    /// As they stand in profiles, in both of Rust's manglings.
+    #[test]
+    fn what_allocates_on_its_own_account_is_dropped() {
+        check_dropped(
+            true,
+            &[
+                "malloc",
+                "_rjem_je_malloc_default",
+                "imalloc_fastpath",
+                "do_rallocx.isra.0",
+                "_rjem_je_prof_tctx_create",
+                "prof_backtrace_impl",
+                "operator new(unsigned long)",
+                "__rust_alloc",
+                "__rustc::__rust_realloc",
+                "<tikv_jemallocator::Jemalloc as core::alloc::global::GlobalAlloc>::alloc",
+                "<alloc::alloc::Global as core::alloc::Allocator>::grow",
+                "alloc::raw_vec::RawVecInner<A>::finish_grow",
+                "<alloc::raw_vec::RawVecInner<_>>::reserve::do_reserve_and_handle::<alloc::alloc::Global>",
+                "alloc::vec::Vec<T,A>::push",
+                "<alloc::vec::Vec<&mut service::Session>>::push",
+                "<alloc::vec::Vec<T,A> as core::clone::Clone>::clone",
+                "<u8 as alloc::vec::spec_from_elem::SpecFromElem>::from_elem",
+                "<T as alloc::slice::<impl [T]>::to_vec_in::ConvertVec>::to_vec",
+                "<u8 as <[_]>::to_vec_in::ConvertVec>::to_vec::<alloc::alloc::Global>",
+                "<[u8]>::to_vec",
+                "alloc::string::String::push_str",
+                "<alloc::string::String as core::fmt::Write>::write_str",
+                "<str>::to_uppercase",
+                "alloc::str::<impl alloc::borrow::ToOwned for str>::to_owned",
+                "<T as alloc::string::ToString>::to_string",
+                "alloc::fmt::format::format_inner",
+                "alloc::boxed::Box<T>::new",
+                "alloc::sync::Arc<T>::new",
+                "<alloc::sync::Arc<str> as core::convert::From<&str>>::from",
+                "alloc::collections::btree::map::BTreeMap<K,V,A>::insert",
+                "hashbrown::rustc_entry::<impl hashbrown::map::HashMap<K,V,S,A>>::rustc_entry",
+                "std::collections::hash::map::HashMap<K,V,S,A>::insert",
+                "std::sync::mpmc::list::Channel<T>::send",
+            ],
+        );
+    }
+
+    /// With the path of their module and without their type: inlined, and no more than line tables to tell.
+    #[test]
+    fn short_names_are_dropped_as_well() {
+        check_dropped(
+            true,
+            &[
+                "alloc::alloc::alloc",
+                "tikv_jemallocator::alloc",
+                "alloc::raw_vec::reserve<alloc::alloc::Global>",
+                "alloc::vec::push<u8, alloc::alloc::Global>",
+                "alloc::slice::join<&str>",
+                "alloc::string::write_str",
+                "alloc::boxed::new<[u8; 4096]>",
+                "alloc::collections::vec_deque::push_back<(u8, u8), alloc::alloc::Global>",
+                "hashbrown::map::insert<u8, u8, std::hash::random::RandomState, alloc::alloc::Global>",
+            ],
+        );
+        check_dropped(
+            false,
+            &[
+                "push<u8>",
+                "alloc",
+                "alloc::vec::retain<u8, alloc::alloc::Global, service::go::{closure_env#0}>",
+                "alloc::vec::resize_with<u8, alloc::alloc::Global, service::go::{closure_env#0}>",
+                "alloc::sync::new_cyclic<u8, service::go::{closure_env#0}>",
+                "alloc::collections::btree::map::entry::or_insert_with<u8, u8, alloc::alloc::Global, fn()>",
+                "core::iter::traits::iterator::collect<service::Sessions, alloc::vec::Vec<u8>>",
+            ],
+        );
+    }
+
+    #[test]
+    fn what_runs_code_of_the_service_is_not_dropped() {
+        check_dropped(
+            false,
+            &[
+                "",
+                "main",
+                "service::malloc",
+                "service::Vec<T>::push",
+                "<service::Key as core::clone::Clone>::clone",
+                "<service::Arena as core::alloc::Layouts>::new",
+                "<alloc::vec::Vec<T> as service::Stack>::push",
+                "<alloc::vec::Vec<alloc::string::String> as service::Stack>::push",
+                "<service::Session as alloc::string::ToString>::to_string",
+                // At the root of every thread and around every task of a runtime.
+                "__rust_try",
+                "std::sys::backtrace::__rust_begin_short_backtrace",
+                "std::thread::lifecycle::spawn_unchecked::{{closure}}::{{closure}}",
+                "std::panicking::catch_unwind::do_call",
+                "core::ops::function::FnOnce::call_once{{vtable.shim}}",
+                "<alloc::boxed::Box<F,A> as core::ops::function::FnOnce<Args>>::call_once",
+                "core::iter::traits::iterator::Iterator::collect",
+                "<alloc::vec::Vec<T> as alloc::vec::spec_from_iter::SpecFromIter<T,I>>::from_iter",
+                "alloc::vec::Vec<T,A>::extend_trusted",
+                "alloc::vec::Vec<T,A>::retain",
+                "alloc::vec::Vec<T,A>::resize_with",
+                "alloc::sync::Arc<T>::new_cyclic",
+                "alloc::collections::btree::map::entry::Entry<K,V,A>::or_insert_with",
+                "std::collections::hash::map::Entry<K,V>::or_insert_with",
+                "<hashbrown::map::HashMap<K,V,S,A> as core::iter::traits::collect::Extend<(K,V)>>::extend",
+                "<alloc::boxed::Box<T> as core::default::Default>::default",
             ],
         );
     }

@@ -88,11 +88,14 @@ fn functions(name: &str, symbol: &Sym<'_>, intern: &mut dyn FnMut(&str) -> Arc<s
     let inlined = symbol.inlined.iter().map(|inlined| (inlined.name.as_ref(), inlined.code_info.as_ref()));
     let mut functions: Vec<Function> = std::iter::once(outer)
         .chain(inlined)
-        .map(|(raw, code)| Function {
-            name: intern(&demangled(raw)),
-            system_name: intern(raw),
-            file: intern(&code.map(path).unwrap_or_default()),
-            line: code.and_then(|code| code.line).unwrap_or(0),
+        .map(|(raw, code)| {
+            let file = code.map(path).unwrap_or_default();
+            Function {
+                name: intern(&qualified(demangled(raw), &file)),
+                system_name: intern(raw),
+                file: intern(&file),
+                line: code.and_then(|code| code.line).unwrap_or(0),
+            }
         })
         .collect();
     functions.reverse();
@@ -107,6 +110,38 @@ fn demangled(raw: &str) -> String {
     }
 }
 
+/// The short name of an inlined function with the path of its module, as far as its file tells: `push<u8>` in
+/// `…/library/alloc/src/vec/mod.rs` is `alloc::vec::push<u8>`. Without it, viewers could neither hide the function nor tell it
+/// from the service's own `push`. Of a service's own files only their folders are known, and not the crate.
+fn qualified(name: String, file: &str) -> String {
+    // `push<u8, alloc::alloc::Global>` is a short name too.
+    let has_path = name.starts_with('<') || name.split('<').next().is_some_and(|path| path.contains("::"));
+    match module(file) {
+        Some(module) if !has_path => format!("{module}::{name}"),
+        _ => name,
+    }
+}
+
+/// The module that a file of the language's library, or of a crate from a registry, is by custom.
+fn module(file: &str) -> Option<String> {
+    let (folder, inside) = file.strip_suffix(".rs")?.rsplit_once("/src/")?;
+    let (parent, package) = folder.rsplit_once('/')?;
+    let name = if parent.ends_with("/library") {
+        package
+    } else {
+        // `hashbrown-0.17.0`
+        let (name, version) = package.rsplit_once('-')?;
+        version.starts_with(|c: char| c.is_ascii_digit()).then_some(name)?
+    };
+    let mut module = name.replace('-', "_");
+    let folders = inside.strip_suffix("/mod").unwrap_or(inside);
+    if !["lib", "mod"].contains(&folders) {
+        module.push_str("::");
+        module.push_str(&folders.replace('/', "::"));
+    }
+    Some(module)
+}
+
 fn is_mangled(name: &str) -> bool {
     name.starts_with("_R") || name.starts_with("_Z")
 }
@@ -118,4 +153,44 @@ fn path(code: &CodeInfo<'_>) -> String {
         None => file.to_owned(),
     };
     path.to_string_lossy().into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(name: &str, file: &str, expect: &str) {
+        assert_eq!(qualified(name.to_owned(), file), expect);
+    }
+
+    #[test]
+    fn a_short_name_gets_the_module_of_its_file() {
+        let std = "/rustc/59807616e1fa2540724bfbac14d7976d7e4a3860/library";
+        check(
+            "push<u8, alloc::alloc::Global>",
+            &format!("{std}/alloc/src/vec/mod.rs"),
+            "alloc::vec::push<u8, alloc::alloc::Global>",
+        );
+        check("alloc", &format!("{std}/alloc/src/alloc.rs"), "alloc::alloc::alloc");
+        check("{closure#0}", &format!("{std}/core/src/lib.rs"), "core::{closure#0}");
+        let registry = "/home/user/.cargo/registry/src/index.crates.io-1949cf8c6b5b557f";
+        check("insert<K, V>", &format!("{registry}/hashbrown-0.17.0/src/map.rs"), "hashbrown::map::insert<K, V>");
+        check("alloc", &format!("{registry}/tikv-jemallocator-0.7.0/src/lib.rs"), "tikv_jemallocator::alloc");
+        check("insert<K, V>", "/rust/deps/hashbrown-0.16.1/src/raw/mod.rs", "hashbrown::raw::insert<K, V>");
+    }
+
+    #[test]
+    fn any_other_name_stays() {
+        for (name, file) in [
+            ("open_session", "/srv/service/src/session.rs"),
+            ("open_session", "/srv/my-service/src/session.rs"),
+            ("open_session", ""),
+            ("alloc::vec::Vec<T,A>::push", "/rustc/0/library/alloc/src/vec/mod.rs"),
+            ("<[T]>::to_vec", "/rustc/0/library/alloc/src/slice.rs"),
+            ("imalloc", "/build/tikv-jemalloc-sys-0.7.1/src/jemalloc.c"),
+        ] {
+            check(name, file, name);
+        }
+    }
 }

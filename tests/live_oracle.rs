@@ -1,0 +1,301 @@
+//! The live set is exact. With every allocation sampled, eight threads do a million random operations on blocks of
+//! their own and of each other, some of these threads ending and being replaced all the while; twenty times they
+//! stop, and the live set must be what the test knows to be alive, to the object: each block once, with its address,
+//! what was asked for, what it takes and the epoch of its birth, and nothing besides.
+//!
+//! "Nothing besides" can be asked because threads are unsampled by default here and switch sampling on around each
+//! operation, so that no allocation of the runtime's or of the test's own books is ever sampled. And because each
+//! operation is a sample, the number of samples must be that of the allocations and reallocations.
+
+mod common;
+
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::{Barrier, Mutex, MutexGuard, PoisonError};
+
+use common::{Block, Random, fail_fast, figures, profiler, sampled, step, try_snapshot};
+use heapward::Profiler;
+
+heapward::install!("lg_prof_sample:0,prof_thread_active_init:false");
+
+const LANES: usize = 8;
+const CHECKPOINTS: usize = 20;
+const OPERATIONS: usize = 1_000_000;
+/// What a lane does between two checkpoints.
+const ROUND: usize = OPERATIONS / LANES / CHECKPOINTS;
+/// How many blocks a lane keeps.
+const KEPT: usize = 400;
+/// Places where lanes leave blocks for each other.
+const PLACES: usize = 256;
+/// The largest block, in bytes.
+const LARGEST: usize = 2_000_000;
+
+/// A block with what the live set must say of it.
+struct Known {
+    block: Block,
+    /// The epoch in which it was allocated, or reallocated last.
+    epoch: u32,
+    /// The thread that did that.
+    thread: u64,
+}
+
+/// One object, as the oracle and the live set both tell it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Object {
+    address: u64,
+    requested: u64,
+    usable: u64,
+    epoch: u32,
+}
+
+impl Known {
+    fn object(&self) -> Object {
+        let Self { block, epoch, .. } = self;
+        Object { address: block.address(), requested: block.requested(), usable: block.usable(), epoch: *epoch }
+    }
+}
+
+/// One of the eight threads, or the threads that take each other's place.
+struct Lane {
+    random: Random,
+    blocks: Vec<Known>,
+}
+
+#[derive(Default)]
+struct Counts {
+    allocated: AtomicU64,
+    resized_in_place: AtomicU64,
+    moved: AtomicU64,
+    freed_by_another: AtomicU64,
+    threads: AtomicU64,
+}
+
+struct World {
+    lanes: Vec<Mutex<Lane>>,
+    places: Vec<Mutex<Option<Known>>>,
+    counts: Counts,
+    /// Changes only while all threads stand still.
+    epoch: AtomicU32,
+    barrier: Barrier,
+}
+
+#[test]
+fn the_live_set_is_what_an_oracle_says() {
+    fail_fast();
+    let profiler = profiler().start().unwrap();
+    let world = World {
+        lanes: (0..LANES)
+            .map(|n| Mutex::new(Lane { random: Random::of_thread(n as u64), blocks: Vec::new() }))
+            .collect(),
+        places: (0..PLACES).map(|_| Mutex::new(None)).collect(),
+        counts: Counts::default(),
+        epoch: AtomicU32::new(0),
+        barrier: Barrier::new(LANES + 1),
+    };
+    std::thread::scope(|scope| {
+        for lane in 0..LANES {
+            let world = &world;
+            scope.spawn(move || world.run(lane));
+        }
+        for _ in 0..CHECKPOINTS {
+            step("running up to a checkpoint");
+            world.barrier.wait();
+            step("comparing at a checkpoint");
+            world.check(&profiler);
+            world.end_epoch(&profiler);
+            world.barrier.wait();
+        }
+    });
+
+    step("freeing everything");
+    let counts = &world.counts;
+    let [allocated, in_place, moved, by_another, threads] =
+        [&counts.allocated, &counts.resized_in_place, &counts.moved, &counts.freed_by_another, &counts.threads]
+            .map(|count| count.load(Relaxed));
+    println!(
+        "{allocated} allocated, {in_place} resized in place, {moved} moved, {by_another} freed by another thread, {threads} threads, {} epochs",
+        world.epoch.load(Relaxed)
+    );
+    let left = world.lanes.into_iter().flat_map(|lane| lane.into_inner().unwrap().blocks);
+    let placed = world.places.into_iter().filter_map(|place| place.into_inner().unwrap());
+    left.chain(placed).for_each(|known| known.block.free());
+    compare(Vec::new(), &profiler);
+    let figures = figures(&profiler);
+    assert_eq!(figures.samples, allocated + in_place + moved, "each operation is one sample");
+    assert_eq!((figures.live_samples, figures.dropped_samples, figures.unknown_frees), (0, 0, 0));
+    assert_eq!(figures.dropped_stacks, 0);
+    // That it was this that was tried, and not a few kinds of operation only.
+    assert!(allocated > 200_000 && in_place > 20_000 && moved > 50_000 && by_another > 50_000 && threads > 1_000);
+    assert!(world.epoch.load(Relaxed) > 1, "no snapshot ended an epoch");
+    profiler.shutdown();
+}
+
+impl World {
+    /// A lane's whole life. The first half of the lanes are one thread each; in the others, threads end and are
+    /// replaced in the middle of a round, and leave their blocks to the next one.
+    fn run(&self, lane: usize) {
+        for _ in 0..CHECKPOINTS {
+            if lane < LANES / 2 {
+                self.operate(lane, ROUND);
+            } else {
+                let mut left = ROUND;
+                while left > 0 {
+                    let some = lock(&self.lanes[lane]).random.within(50..700).min(left);
+                    std::thread::scope(|scope| scope.spawn(|| self.operate(lane, some)).join()).expect("no panic");
+                    left -= some;
+                }
+            }
+            self.barrier.wait();
+            // The main thread compares.
+            self.barrier.wait();
+        }
+    }
+
+    /// What one thread does.
+    fn operate(&self, lane: usize, operations: usize) {
+        let mut lane = lock(&self.lanes[lane]);
+        let thread = self.counts.threads.fetch_add(1, Relaxed);
+        let epoch = self.epoch.load(Relaxed);
+        for _ in 0..operations {
+            self.operation(&mut lane, epoch, thread);
+        }
+    }
+
+    fn operation(&self, Lane { random, blocks }: &mut Lane, epoch: u32, thread: u64) {
+        let choice = random.within(0..100);
+        let is_full = blocks.len() >= KEPT;
+        let Some(at) = (!blocks.is_empty()).then(|| random.within(0..blocks.len())) else {
+            return blocks.push(Known { block: self.allocate(random), epoch, thread });
+        };
+        match choice {
+            0..35 if !is_full => blocks.push(Known { block: self.allocate(random), epoch, thread }),
+            // The same size class: large blocks stay where they are.
+            35..50 => {
+                let usable = blocks[at].block.usable() as usize;
+                let size = usable - random.within(0..usable / 10 + 1);
+                self.resize(&mut blocks[at], size, epoch, thread);
+            }
+            // Smaller: large blocks shrink where they are.
+            50..60 => {
+                let requested = blocks[at].block.requested() as usize;
+                let size = requested - random.within(0..requested / 2 + 1);
+                self.resize(&mut blocks[at], size, epoch, thread);
+            }
+            // Back to what it shrank from: large blocks grow where they are if what follows is free.
+            60..65 => {
+                let size = (blocks[at].block.requested() as usize * 5 / 4).min(LARGEST);
+                self.resize(&mut blocks[at], size, epoch, thread);
+            }
+            65..75 => {
+                let size = size(random);
+                self.resize(&mut blocks[at], size, epoch, thread);
+            }
+            75..85 => {
+                let other = lock(&self.places[random.within(0..PLACES)]).replace(blocks.swap_remove(at));
+                blocks.extend(other);
+            }
+            _ => {
+                let known = blocks.swap_remove(at);
+                self.counts.freed_by_another.fetch_add(u64::from(known.thread != thread), Relaxed);
+                sampled(|| known.block.free());
+            }
+        }
+    }
+
+    fn allocate(&self, random: &mut Random) -> Block {
+        self.counts.allocated.fetch_add(1, Relaxed);
+        let size = size(random);
+        match random.within(0..6) {
+            0 => {
+                let block = sampled(|| Block::zeroed(size));
+                assert!(block.is_zero());
+                block
+            }
+            1 => {
+                let align = 1 << random.within(0..14);
+                let block = sampled(|| Block::aligned(size, align));
+                assert_eq!(block.address() % align as u64, 0);
+                block
+            }
+            _ => sampled(|| Block::new(size)),
+        }
+    }
+
+    fn resize(&self, known: &mut Known, size: usize, epoch: u32, thread: u64) {
+        let moved = sampled(|| known.block.resize(size));
+        if moved {
+            self.counts.moved.fetch_add(1, Relaxed);
+            self.counts.freed_by_another.fetch_add(u64::from(known.thread != thread), Relaxed);
+        } else {
+            self.counts.resized_in_place.fetch_add(1, Relaxed);
+        }
+        known.epoch = epoch;
+        known.thread = thread;
+    }
+
+    /// Compares all that is alive. All threads stand still.
+    fn check(&self, profiler: &Profiler) {
+        let mut expected = Vec::new();
+        for lane in &self.lanes {
+            expected.extend(lock(lane).blocks.iter().map(Known::object));
+        }
+        for place in &self.places {
+            expected.extend(lock(place).iter().map(Known::object));
+        }
+        compare(expected, profiler);
+    }
+
+    /// Has a snapshot end the epoch, when it is time for one. It must hold exactly what is alive as well.
+    fn end_epoch(&self, profiler: &Profiler) {
+        let alive = profiler.live_samples();
+        let Some(snapshot) = try_snapshot(profiler) else { return };
+        assert_eq!(snapshot.sampled_objects, alive.len() as u64);
+        // A sample of an interval of one byte stands for itself.
+        let bytes: u64 = alive.iter().map(|object| object.usable).sum();
+        assert!((snapshot.live_bytes - bytes as f64).abs() < 1.0, "{} for {bytes}", snapshot.live_bytes);
+        assert_eq!(snapshot.partial, None);
+        self.epoch.fetch_add(1, Relaxed);
+    }
+}
+
+/// Mostly small, as programs are; some large, which jemalloc resizes in place.
+fn size(random: &mut Random) -> usize {
+    match random.within(0..100) {
+        0..60 => random.within(1..512),
+        60..80 => random.within(512..16_384),
+        80..97 => random.within(16_384..200_000),
+        _ => random.within(200_000..LARGEST),
+    }
+}
+
+#[track_caller]
+fn compare(mut expected: Vec<Object>, profiler: &Profiler) {
+    let samples = profiler.live_samples();
+    let stackless = samples.iter().filter(|sample| sample.depth == 0).count();
+    assert_eq!(stackless, 0, "of {} samples", samples.len());
+    let object = |sample: &heapward::LiveSample| Object {
+        address: sample.address,
+        requested: sample.requested,
+        usable: sample.usable,
+        epoch: sample.epoch,
+    };
+    let mut found: Vec<Object> = samples.iter().map(object).collect();
+    expected.sort_unstable();
+    found.sort_unstable();
+    if expected != found {
+        let missing: Vec<_> = expected.iter().filter(|object| !found.contains(object)).collect();
+        let wrong: Vec<_> = found.iter().filter(|object| !expected.contains(object)).collect();
+        panic!(
+            "{} alive, {} in the live set; {} missing or told wrong, such as {:?}; {} that should not be there, such as {:?}",
+            expected.len(),
+            found.len(),
+            missing.len(),
+            &missing[..missing.len().min(5)],
+            wrong.len(),
+            &wrong[..wrong.len().min(5)],
+        );
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
