@@ -6,6 +6,7 @@ mod common;
 
 use std::fs;
 use std::path::Path;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
 use common::{Block, Random, fail_fast, figures, profiler, set_sampled, step, wait_until};
@@ -13,9 +14,9 @@ use common::{Block, Random, fail_fast, figures, profiler, set_sampled, step, wai
 heapward::install!("lg_prof_sample:0");
 
 const CYCLES: usize = 50;
-const PAUSES: usize = 200;
-/// How many blocks each thread keeps.
-const KEPT: usize = 100;
+const PAUSES: usize = 20_000;
+/// Where threads leave their blocks to each other.
+const PLACES: usize = 256;
 
 #[test]
 fn nothing_resets_jemalloc_s_profile() {
@@ -27,20 +28,17 @@ fn nothing_resets_jemalloc_s_profile() {
 
     let stop = AtomicBool::new(false);
     let rounds = AtomicU64::new(0);
+    let places: Vec<Mutex<Option<Block>>> = (0..PLACES).map(|_| Mutex::new(None)).collect();
     std::thread::scope(|scope| {
-        for thread in 0..4 {
-            let (stop, rounds) = (&stop, &rounds);
+        for lane in 0..4 {
+            let (stop, rounds, places) = (&stop, &rounds, &places);
             scope.spawn(move || {
-                let mut random = Random::of_thread(thread);
-                let mut blocks: Vec<Block> = (0..KEPT).map(|_| Block::new(size(&mut random))).collect();
-                while !stop.load(Relaxed) {
-                    let at = random.within(0..KEPT);
-                    blocks[at].resize(size(&mut random));
-                    let new = Block::new(size(&mut random));
-                    std::mem::replace(&mut blocks[random.within(0..KEPT)], new).free();
+                // One short thread after the other, so that blocks outlive the threads that allocated them.
+                for thread in (lane..).step_by(4).take_while(|_| !stop.load(Relaxed)) {
+                    let some = || allocate_resize_and_free(places, &mut Random::of_thread(thread));
+                    std::thread::scope(|scope| scope.spawn(some).join()).unwrap();
                     rounds.fetch_add(1, Relaxed);
                 }
-                blocks.into_iter().for_each(Block::free);
             });
         }
         set_sampled(false);
@@ -57,7 +55,7 @@ fn nothing_resets_jemalloc_s_profile() {
                 profiler.resume().unwrap();
             }
             profiler.live_samples();
-            wait_until("threads getting on", || rounds.load(Relaxed) > before + 100);
+            wait_until("threads getting on", || rounds.load(Relaxed) > before + 10);
             step("shutting down");
             profiler.shutdown();
         }
@@ -68,8 +66,18 @@ fn nothing_resets_jemalloc_s_profile() {
     profiler.shutdown();
 }
 
-fn size(random: &mut Random) -> usize {
-    random.within(1..50_000)
+fn allocate_resize_and_free(places: &[Mutex<Option<Block>>], random: &mut Random) {
+    for _ in 0..200 {
+        let mut place = places[random.within(0..PLACES)].lock().unwrap();
+        match place.take() {
+            Some(block) if random.within(0..2) == 0 => block.free(),
+            Some(mut block) => {
+                block.resize(random.within(1..50_000));
+                *place = Some(block);
+            }
+            None => *place = Some(Block::new(random.within(1..50_000))),
+        }
+    }
 }
 
 /// Fails on a line of a source in `folder` that has the name and is not a comment.

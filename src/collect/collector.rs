@@ -1,6 +1,6 @@
 //! The collector: what the hooks write to and what a snapshot is copied from.
 
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 use super::dump;
@@ -9,7 +9,7 @@ use super::live_set::{LiveObject, LiveSet, NewObject};
 use super::stack_table::StackTable;
 use crate::error::{Error, ErrorKind, Result};
 use crate::profile::{Cohort, SampleInterval, Sums, Totals};
-use crate::system::{CoarseClock, Profiling, ProfilingOptions};
+use crate::system::{CoarseClock, ForkMark, Profiling, ProfilingOptions};
 
 /// How much the collector may hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,13 +37,23 @@ pub(crate) enum Partial {
     Paused,
     /// Sampling was on before the hooks were in place: objects from before are missing.
     Early,
+    /// Threads are sampled only where they ask for it (`prof_thread_active_init:false`).
+    SomeThreads,
+    /// Somebody reset jemalloc's profiler to another sample interval: samples of both are scaled by the first.
+    IntervalChanged,
 }
 
 impl Partial {
+    const ALL: [Self; 4] = [Self::Paused, Self::Early, Self::SomeThreads, Self::IntervalChanged];
+
     /// The reason in words.
     pub(crate) fn reason(self) -> &'static str {
         match self {
             Self::Paused => "sampling was paused: objects allocated or reallocated meanwhile may be missing",
+            Self::SomeThreads => {
+                "only threads that ask for it are sampled (prof_thread_active_init:false in MALLOC_CONF or malloc_conf)"
+            }
+            Self::IntervalChanged => "jemalloc's sample interval was changed while heapward ran: estimates are wrong",
             Self::Early => "sampling was active before heapward started: older objects are missing",
         }
     }
@@ -60,8 +70,10 @@ pub(crate) struct Capture {
     pub(crate) totals: Vec<Totals>,
     /// Sampled objects alive.
     pub(crate) live_objects: u64,
-    /// Live samples that had found no room so far: the estimates miss them.
+    /// Samples that had found no room so far: the estimates miss those of them that are still alive.
     pub(crate) dropped_objects: u64,
+    /// Samples whose stack had found no room so far.
+    pub(crate) dropped_stacks: u64,
     /// Why it does not show everything.
     pub(crate) partial: Option<Partial>,
 }
@@ -75,6 +87,9 @@ pub(crate) struct CollectorStats {
     /// Distinct stacks seen.
     pub(crate) stacks: u64,
     pub(crate) stacks_limit: u64,
+    /// Frames of those stacks.
+    pub(crate) frames: u64,
+    pub(crate) frames_limit: u64,
     /// Samples that found no room in the live set.
     pub(crate) dropped_objects: u64,
     pub(crate) dropped_bytes: u64,
@@ -86,6 +101,9 @@ pub(crate) struct CollectorStats {
     pub(crate) samples: u64,
 }
 
+/// The one that [`Collector::start`] made.
+static ONLY: OnceLock<&'static Collector> = OnceLock::new();
+
 /// There is one collector a process, as there is one jemalloc; it lives until the process ends.
 pub(crate) struct Collector {
     interval: SampleInterval,
@@ -95,6 +113,9 @@ pub(crate) struct Collector {
     clock: CoarseClock,
     samples: AtomicU64,
     partial: AtomicU8,
+    /// Whether somebody asked for sampling to stop.
+    paused: AtomicBool,
+    fork: ForkMark,
     /// Only one capture at a time, so that epochs end in the order of their numbers.
     capturing: Mutex<()>,
 }
@@ -103,8 +124,8 @@ impl Collector {
     /// The collector of this process, sampling from now on: created by the first call, resumed by a later one, which
     /// keeps the first one's limits.
     pub(crate) fn start(limits: Limits, source: Source) -> Result<&'static Self> {
-        static ONLY: OnceLock<&'static Collector> = OnceLock::new();
         static STARTING: Mutex<()> = Mutex::new(());
+        Self::refuse_in_child()?;
         let _one_at_a_time = STARTING.lock().unwrap_or_else(PoisonError::into_inner);
 
         let options = Profiling::probe()?;
@@ -132,12 +153,25 @@ impl Collector {
             clock: CoarseClock::start(),
             samples: AtomicU64::new(0),
             partial: AtomicU8::new(0),
+            paused: AtomicBool::new(false),
+            fork: ForkMark::new().map_err(|error| Error::io("preparing for forks of the process", error))?,
             capturing: Mutex::new(()),
         };
+        if !options.all_threads {
+            collector.set_partial(Partial::SomeThreads);
+        }
         if options.active && source == Source::Hooks {
             collector.set_partial(Partial::Early);
         }
         Ok(collector)
+    }
+
+    /// An error in a forked child of a process that started a collector.
+    pub(crate) fn refuse_in_child() -> Result<()> {
+        match ONLY.get() {
+            Some(collector) if collector.is_quiet() => Err(Self::forked()),
+            _ => Ok(()),
+        }
     }
 
     /// The hooks if this jemalloc has them, else its dumps.
@@ -185,7 +219,8 @@ impl Collector {
 
     fn copy_live_set(&self, end_epoch: bool) -> Capture {
         let epoch = if end_epoch { self.live.advance_epoch() } else { self.live.epoch() };
-        let mut rows: Vec<(u64, u64)> = Vec::new();
+        // Room for all at once, with what is added meanwhile: growing would copy, and leave the copies behind.
+        let mut rows: Vec<(u64, u64)> = Vec::with_capacity(self.live.len() as usize * 9 / 8 + 1024);
         self.live.walk(
             &mut rows,
             |rows, room| rows.reserve(room),
@@ -202,8 +237,15 @@ impl Collector {
         let mut totals = Vec::with_capacity(self.stacks.len() as usize);
         totals.extend(self.stacks.totals());
         totals.shrink_to_fit();
-        let dropped_objects = self.live.dropped().0;
-        Capture { epoch, cohorts, totals, live_objects, dropped_objects, partial: None }
+        Capture {
+            epoch,
+            cohorts,
+            totals,
+            live_objects,
+            dropped_objects: self.live.dropped().0,
+            dropped_stacks: self.stacks.overflowed(),
+            partial: None,
+        }
     }
 
     fn fold(&self, mut rows: Vec<(u64, u64)>) -> Vec<Cohort> {
@@ -235,12 +277,24 @@ impl Collector {
     /// Stops sampling. Frees of what is alive are still noted, so the live set stays true for what is in it.
     pub(crate) fn pause(&self) -> Result<()> {
         self.set_partial(Partial::Paused);
+        self.paused.store(true, Ordering::Relaxed);
         Profiling::set_active(false)
     }
 
     /// Samples again.
     pub(crate) fn resume(&self) -> Result<()> {
+        self.paused.store(false, Ordering::Relaxed);
         Profiling::set_active(true)
+    }
+
+    /// Looks whether somebody else has switched jemalloc's profiler off or reset it, which nothing tells.
+    pub(crate) fn check(&self) {
+        if !self.paused.load(Ordering::Relaxed) && !Profiling::is_active() {
+            self.set_partial(Partial::Paused);
+        }
+        if Profiling::interval().is_some_and(|interval| interval != self.interval) {
+            self.set_partial(Partial::IntervalChanged);
+        }
     }
 
     fn set_partial(&self, partial: Partial) {
@@ -248,11 +302,8 @@ impl Collector {
     }
 
     fn partial(&self) -> Option<Partial> {
-        match self.partial.load(Ordering::Relaxed) {
-            0 => None,
-            1 => Some(Partial::Paused),
-            _ => Some(Partial::Early),
-        }
+        let number = usize::from(self.partial.load(Ordering::Relaxed));
+        Partial::ALL.get(number.checked_sub(1)?).copied()
     }
 
     /// The stacks that cohorts and totals name.
@@ -272,7 +323,7 @@ impl Collector {
 
     /// Whether this is a forked child, where nothing is collected any more.
     pub(crate) fn is_quiet(&self) -> bool {
-        hooks::is_quiet()
+        self.fork.is_child()
     }
 
     /// The error of everything that is asked of heapward in a forked child.
@@ -286,11 +337,14 @@ impl Collector {
             return CollectorStats::default();
         }
         let (dropped_objects, dropped_bytes) = self.live.dropped();
+        let (frames, frames_limit) = self.stacks.frame_counts();
         CollectorStats {
             live_objects: self.live.len(),
             live_objects_limit: self.live.capacity(),
             stacks: self.stacks.len(),
             stacks_limit: self.stacks.capacity(),
+            frames,
+            frames_limit,
             dropped_objects,
             dropped_bytes,
             dropped_stacks: self.stacks.overflowed(),

@@ -29,9 +29,12 @@ pub(crate) const OVERFLOW: StackId = StackId(0);
 /// How many slots of the index are looked at. At half load a run of this length does not happen by chance.
 const PROBES: usize = 256;
 
-/// Estimates are summed as integers: objects in units of 2^-16, bytes whole. A sample stands for at least R bytes,
-/// so rounding costs less than one part in R.
-const OBJECT_FRACTION: f64 = 65_536.0;
+/// Estimates are summed as integers, rounded up, so that what is in use never exceeds what was allocated: bytes whole,
+/// of which a sample stands for at least R; objects in units of 2^-12, of which 64 bits hold 4·10^15.
+const OBJECT_FRACTION: f64 = 4096.0;
+
+/// Room for the frames of a stack, on average.
+const FRAMES_PER_STACK: usize = 64;
 
 /// One stack.
 #[repr(align(64))]
@@ -58,13 +61,13 @@ pub(crate) struct StackTable {
 }
 
 impl StackTable {
-    /// A table for `stacks` stacks of 32 frames on average.
+    /// A table for `stacks` stacks of [`FRAMES_PER_STACK`] frames on average.
     pub(crate) fn new(stacks: usize) -> io::Result<Self> {
         let stacks = stacks.max(2);
         Ok(Self {
             index: MmapSlice::new((stacks * 2).next_power_of_two())?,
             records: MmapSlice::new(stacks)?,
-            frames: MmapSlice::new(stacks * 32)?,
+            frames: MmapSlice::new(stacks * FRAMES_PER_STACK)?,
             next_record: AtomicU64::new(u64::from(OVERFLOW.0) + 1),
             next_frame: AtomicU64::new(0),
             overflowed: AtomicU64::new(0),
@@ -133,9 +136,9 @@ impl StackTable {
     pub(crate) fn count(&self, id: StackId, sample: &Sums) {
         let Some(record) = self.records.get(id.0 as usize) else { return };
         record.bytes.fetch_add(sample.bytes, Ordering::Relaxed);
-        let objects = (sample.estimated_objects * OBJECT_FRACTION).round() as u64;
+        let objects = (sample.estimated_objects * OBJECT_FRACTION).ceil() as u64;
         record.estimated_objects.fetch_add(objects, Ordering::Relaxed);
-        record.estimated_bytes.fetch_add(sample.estimated_bytes.round() as u64, Ordering::Relaxed);
+        record.estimated_bytes.fetch_add(sample.estimated_bytes.ceil() as u64, Ordering::Relaxed);
         // Last, and released: whoever sees the count sees a record that is whole.
         record.objects.fetch_add(sample.objects, Ordering::Release);
     }
@@ -168,6 +171,12 @@ impl StackTable {
     /// How many stacks it can hold.
     pub(crate) fn capacity(&self) -> u64 {
         self.records.len() as u64 - 1
+    }
+
+    /// Frames in the table, and how many it can hold.
+    pub(crate) fn frame_counts(&self) -> (u64, u64) {
+        let limit = self.frames.len() as u64;
+        (self.next_frame.load(Ordering::Relaxed).min(limit), limit)
     }
 
     /// Samples whose stack did not fit.
@@ -214,9 +223,9 @@ mod tests {
     #[test]
     fn a_table_without_room_for_frames_is_full_as_well() {
         let table = StackTable::new(2).unwrap();
-        assert_ne!(table.intern(&[7; 64]), OVERFLOW);
+        assert_ne!(table.intern(&[7; 2 * FRAMES_PER_STACK]), OVERFLOW);
         let table = StackTable::new(2).unwrap();
-        assert_eq!(table.intern(&[7; 65]), OVERFLOW);
+        assert_eq!(table.intern(&[7; 2 * FRAMES_PER_STACK + 1]), OVERFLOW);
         assert_eq!(table.overflowed(), 1);
     }
 

@@ -113,7 +113,12 @@ impl Builder {
 
     pub(super) fn start_with(mut self, lookup: &dyn Fn(&str) -> Option<String>) -> Result<Profiler> {
         apply_environment(&mut self.config, lookup)?;
-        if let Some(error) = self.refused {
+        if !self.config.enabled {
+            // Whoever switches it off need not put right what else is set.
+            return Ok(Profiler::disabled());
+        }
+        // A variable wins over the code, also over what is wrong there.
+        if let Some(error) = self.refused.filter(|_| lookup("HEAPWARD_LISTEN").is_none()) {
             return Err(error);
         }
         Profiler::launch(self.config.validated()?)

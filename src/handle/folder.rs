@@ -24,6 +24,13 @@ fn try_folder(path: &Path) -> std::io::Result<()> {
     use std::os::unix::fs::DirBuilderExt;
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path)?;
     let probe = path.join(format!(".heapward-probe-{}", std::process::id()));
-    std::fs::OpenOptions::new().write(true).create_new(true).open(&probe)?;
-    std::fs::remove_file(&probe)
+    match std::fs::OpenOptions::new().write(true).create_new(true).open(&probe) {
+        // Left by a run that was killed just here, or another's that is just here: it could be written.
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+        opened => drop(opened?),
+    }
+    match std::fs::remove_file(&probe) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
 }

@@ -72,7 +72,7 @@ impl TopSite {
 
 impl SnapshotInfo {
     pub(super) fn of(snapshot: &Snapshot) -> Self {
-        let (live_objects, live_bytes) = snapshot.live();
+        let (live_objects, live_bytes) = snapshot.live;
         Self {
             id: snapshot.id,
             time: snapshot.time,

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::time::{Duration, Instant};
 
 use super::folder;
@@ -17,6 +17,7 @@ use crate::profile::{ByteSize, INUSE_SPACE};
 use crate::profiler::{Config, Gauges, Heap, Shared, Workers, stopped, warn_of_unknown_variables};
 use crate::snapshot::Selector;
 use crate::symbolize::SymbolCache;
+use crate::system::close_in_child;
 
 /// How long a call waits for heapward's own threads.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -39,6 +40,8 @@ pub struct Profiler {
 struct Running {
     workers: Workers,
     server: Option<Bound>,
+    /// Given back after everything here was told to end, and when the last thread has ended.
+    _slot: Arc<Slot>,
 }
 
 impl Profiler {
@@ -47,12 +50,14 @@ impl Profiler {
         Builder::new()
     }
 
+    pub(super) fn disabled() -> Self {
+        tracing::info!("heapward is off (HEAPWARD_ENABLED=false)");
+        Self { running: None }
+    }
+
     pub(super) fn launch(config: Config) -> Result<Self> {
-        if !config.enabled {
-            tracing::info!("heapward is off (HEAPWARD_ENABLED=false)");
-            return Ok(Self { running: None });
-        }
         warn_of_unknown_variables();
+        Collector::refuse_in_child()?;
         let slot = Arc::new(Slot::take()?);
         // What can be refused comes first, so that nothing is left running when it is.
         let mut server = Bound::bind(&config.listen)?;
@@ -63,6 +68,7 @@ impl Profiler {
         let collector = Collector::start(config.limits, source)?;
         let mut workers = Workers::start(config, collector, gauges, &slot)?;
         if let Some(server) = &mut server {
+            close_in_child(server.descriptor());
             let routes = Routes::new(Some(Arc::clone(workers.shared())));
             if let Some((serve, started)) = server.serve(routes) {
                 workers.spawn("heapward-http", &slot, serve)?;
@@ -81,7 +87,7 @@ impl Profiler {
                 None => "not serving".to_owned(),
             }
         );
-        Ok(Self { running: Some(Running { workers, server }) })
+        Ok(Self { running: Some(Running { workers, server, _slot: slot }) })
     }
 
     /// What the threads share; an error when there are none, as in a forked child.
@@ -250,13 +256,23 @@ impl Running {
     fn stop(&mut self) {
         self.workers.stop();
         if let Some(server) = &mut self.server {
+            // Before the descriptor is closed and its number another file's.
+            close_in_child(None);
             server.stop();
         }
     }
 }
 
 fn wait<T>(answer: &Receiver<T>) -> Result<T> {
-    answer.recv_timeout(PATIENCE).map_err(|_| {
-        Error::new(ErrorKind::Busy, format!("heapward's own thread gave no answer within {} s", PATIENCE.as_secs()))
+    answer.recv_timeout(PATIENCE).map_err(|error| {
+        let message = match error {
+            RecvTimeoutError::Timeout => {
+                format!("heapward's own thread gave no answer within {} s", PATIENCE.as_secs())
+            }
+            RecvTimeoutError::Disconnected => {
+                "heapward's own thread gave this request up: it failed or is shutting down".to_owned()
+            }
+        };
+        Error::new(ErrorKind::Busy, message)
     })
 }

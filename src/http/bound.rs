@@ -2,7 +2,7 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
@@ -22,6 +22,7 @@ pub(crate) struct Bound {
     listener: Option<Listener>,
     place: Place,
     stop: Option<oneshot::Sender<()>>,
+    stopped: bool,
     /// The process that it was bound in. In a forked child there is no server to stop, and the file is the parent's.
     process: u32,
 }
@@ -64,7 +65,7 @@ impl Bound {
                 bind().map_err(refuse("choose a path in a folder that this user may write to, or `off`"))?
             }
         };
-        Ok(Some(Self { listener: Some(listener), place, stop: None, process: std::process::id() }))
+        Ok(Some(Self { listener: Some(listener), place, stop: None, stopped: false, process: std::process::id() }))
     }
 
     /// The TCP address.
@@ -97,18 +98,29 @@ impl Bound {
         Some((move || server::run(listener, &routes, stopped, &ready), started))
     }
 
-    /// Tells the server to end and takes its socket file away.
+    /// The descriptor of the listener, until it is served.
+    pub(crate) fn descriptor(&self) -> Option<RawFd> {
+        self.listener.as_ref().map(|listener| match listener {
+            Listener::Tcp(listener) => listener.as_raw_fd(),
+            Listener::Unix(listener) => listener.as_raw_fd(),
+        })
+    }
+
+    /// Takes the socket file away and tells the server to end. Once: what is there later is somebody else's.
     pub(crate) fn stop(&mut self) {
         if self.process != std::process::id() {
             // Dropping it would wake the parent's server.
             std::mem::forget(self.stop.take());
             return;
         }
+        if !std::mem::replace(&mut self.stopped, true) {
+            // While the listener holds the file's inode, so that no other file can have it.
+            self.remove_socket_file();
+        }
         if let Some(stop) = self.stop.take() {
             // Gone only when the server is.
             let _ = stop.send(());
         }
-        self.remove_socket_file();
     }
 
     fn remove_socket_file(&self) {

@@ -70,7 +70,7 @@ pub(super) struct SnapshotEntry {
 
 impl SnapshotEntry {
     pub(super) fn of(snapshot: &Snapshot) -> Self {
-        let (live_objects, live_bytes) = snapshot.live();
+        let (live_objects, live_bytes) = snapshot.live;
         Self {
             id: snapshot.id,
             time: time(snapshot.time),
@@ -155,15 +155,18 @@ pub(super) struct MemoryReport {
 struct CollectorReport {
     source: &'static str,
     sample_interval_bytes: u64,
-    samples: u64,
-    live_samples: u64,
-    live_samples_limit: u64,
+    /// These are the hooks' figures: `null` where jemalloc's dumps are read, which do not tell.
+    samples: Option<u64>,
+    live_samples: Option<u64>,
+    live_samples_limit: Option<u64>,
+    dropped_samples: Option<u64>,
+    dropped_sample_bytes: Option<u64>,
+    unknown_frees: Option<u64>,
     stacks: u64,
     stacks_limit: u64,
-    dropped_samples: u64,
-    dropped_sample_bytes: u64,
+    stack_frames: u64,
+    stack_frames_limit: u64,
     dropped_stacks: u64,
-    unknown_frees: u64,
     cached_symbols: usize,
 }
 
@@ -195,6 +198,8 @@ impl MemoryReport {
     pub(super) fn of(shared: &Shared) -> Self {
         let status = shared.status().clone();
         let stats: CollectorStats = shared.collector().stats();
+        let source = shared.collector().source();
+        let of_hooks = |figure: u64| (source == Source::Hooks).then_some(figure);
         let [rss_above_threshold, requested] = status.snapshots;
         let snapshots = {
             let history = shared.history();
@@ -213,20 +218,22 @@ impl MemoryReport {
             memory: status.reading.as_ref().map(Memory::of),
             cgroup: shared.cgroup().to_owned(),
             collector: CollectorReport {
-                source: match shared.collector().source() {
+                source: match source {
                     Source::Hooks => "hooks",
                     Source::Dump => "dump",
                 },
                 sample_interval_bytes: shared.collector().interval().bytes(),
-                samples: stats.samples,
-                live_samples: stats.live_objects,
-                live_samples_limit: stats.live_objects_limit,
+                samples: of_hooks(stats.samples),
+                live_samples: of_hooks(stats.live_objects),
+                live_samples_limit: of_hooks(stats.live_objects_limit),
+                dropped_samples: of_hooks(stats.dropped_objects),
+                dropped_sample_bytes: of_hooks(stats.dropped_bytes),
+                unknown_frees: of_hooks(stats.unknown_frees),
                 stacks: stats.stacks,
                 stacks_limit: stats.stacks_limit,
-                dropped_samples: stats.dropped_objects,
-                dropped_sample_bytes: stats.dropped_bytes,
+                stack_frames: stats.frames,
+                stack_frames_limit: stats.frames_limit,
                 dropped_stacks: stats.dropped_stacks,
-                unknown_frees: stats.unknown_frees,
                 cached_symbols: shared.cached_symbols(),
             },
             snapshots,

@@ -17,6 +17,7 @@ use warp::path::Tail;
 use super::answer::{self, Answer, ErrorStyle};
 use super::guard;
 use super::handlers::{self, Endpoint};
+use crate::collect::Collector;
 use crate::profiler::{Shared, stopped};
 
 /// heapward's routes, for the host's own server. Mount them under a path of their own: `/` is the listing.
@@ -78,6 +79,8 @@ impl Routes {
     async fn answer(&self, parts: &Parts, endpoint: Option<Endpoint<'_>>) -> Answer {
         let style = ErrorStyle::of(parts.uri.path());
         let answer = match &self.shared {
+            // What it would answer with belongs to the parent, behind locks that may be held for ever.
+            Some(shared) if shared.collector().is_quiet() => answer::error(&Collector::forked(), style),
             // A profiler that was shut down has nothing but figures that are out of date.
             Some(shared) if !shared.is_stopped() => self.answer_running(shared, parts, endpoint, style).await,
             _ => answer::error(&stopped(), style),

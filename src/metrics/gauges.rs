@@ -10,6 +10,7 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Unit;
 
+use crate::collect::{CollectorStats, Source};
 use crate::policy::Reason;
 use crate::profiler::{Shared, Status};
 
@@ -71,23 +72,32 @@ impl Out<'_> {
         self.bytes("cgroup_limit", "Smallest memory limit of the control groups above", reading.cgroup.limit)?;
         self.bytes(
             "cgroup_usage",
-            "Use of the group with that limit, without droppable page cache",
+            "Use of the control group (the one with the limit, if any), without droppable page cache",
             reading.cgroup.usage,
         )
     }
 
     fn collector(&mut self, shared: &Shared) -> fmt::Result {
         let stats = shared.collector().stats();
-        self.gauge("live_samples", "Sampled objects alive", stats.live_objects)?;
-        self.gauge("live_samples_limit", "Sampled objects that can be alive at once, about", stats.live_objects_limit)?;
+        // jemalloc's dumps tell none of the hooks' figures: absent when unknown.
+        if shared.collector().source() == Source::Hooks {
+            self.hooks(&stats)?;
+        }
         self.gauge("stacks", "Distinct stacks seen", stats.stacks)?;
         self.gauge("stacks_limit", "Distinct stacks that are told apart", stats.stacks_limit)?;
+        self.gauge("stack_frames", "Frames of the distinct stacks", stats.frames)?;
+        self.gauge("stack_frames_limit", "Frames that there is room for", stats.frames_limit)?;
+        self.counter("dropped_stacks", "Samples whose stack found no room", stats.dropped_stacks)?;
+        self.bytes("sample_interval", "Mean bytes between two samples", Some(shared.collector().interval().bytes()))
+    }
+
+    fn hooks(&mut self, stats: &CollectorStats) -> fmt::Result {
+        self.gauge("live_samples", "Sampled objects alive", stats.live_objects)?;
+        self.gauge("live_samples_limit", "Sampled objects that can be alive at once, about", stats.live_objects_limit)?;
         self.counter("samples", "Allocations sampled", stats.samples)?;
         self.counter("dropped_samples", "Samples that found no room in the live set", stats.dropped_objects)?;
         self.counter("dropped_sample_bytes", "Usable bytes of the samples that found no room", stats.dropped_bytes)?;
-        self.counter("dropped_stacks", "Samples whose stack found no room", stats.dropped_stacks)?;
-        self.counter("unknown_frees", "Frees of objects that were not in the live set", stats.unknown_frees)?;
-        self.bytes("sample_interval", "Mean bytes between two samples", Some(shared.collector().interval().bytes()))
+        self.counter("unknown_frees", "Frees of objects that were not in the live set", stats.unknown_frees)
     }
 
     fn snapshots(&mut self, shared: &Shared, status: &Status) -> fmt::Result {

@@ -29,3 +29,14 @@ impl fmt::Debug for ReturnAddress {
         write!(f, "ret {:#x}", self.0)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_call_is_before_where_it_returns_to() {
+        assert_eq!(ReturnAddress(0x1000).call_site(), Address(0xfff));
+        assert_eq!(ReturnAddress(0).call_site(), Address(0));
+    }
+}

@@ -20,6 +20,8 @@ pub(crate) struct Function {
 pub(crate) enum Unknown {
     /// No loaded file covers the address.
     NoMapping,
+    /// The file that covered the address has been unloaded since.
+    Unloaded,
     /// The file has no symbol there.
     NoSymbol,
     /// The file could not be read, or is damaged.
@@ -33,6 +35,7 @@ impl Unknown {
     pub(crate) fn reason(self) -> &'static str {
         match self {
             Self::NoMapping => "no loaded file covers the address",
+            Self::Unloaded => "the file was unloaded since",
             Self::NoSymbol => "the file has no symbol there",
             Self::Unreadable => "the file could not be read",
             Self::NotAsked => "names were not asked for",

@@ -41,6 +41,13 @@ impl Mapping {
         (self.start..self.limit).contains(&address.0)
     }
 
+    /// Whether `other` is the same segment of the same build. Paths are not asked: a file can be renamed or deleted
+    /// while it runs.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        (self.start, self.limit, self.file_offset, &self.build_id)
+            == (other.start, other.limit, other.file_offset, &other.build_id)
+    }
+
     /// The index of the mapping that holds `address`, in `mappings` sorted by `start`.
     pub(crate) fn find(mappings: &[Mapping], address: Address) -> Option<usize> {
         let after = mappings.partition_point(|mapping| mapping.start <= address.0);

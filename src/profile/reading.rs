@@ -13,7 +13,7 @@ pub(crate) struct ProcessMemory {
     pub swap: Option<u64>,
 }
 
-/// jemalloc's own figures, in bytes. Each includes the one before it, save `retained`.
+/// jemalloc's own figures, in bytes: allocated ≤ active ≤ resident; the others stand beside these.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct AllocatorMemory {
     /// In use by the service, rounded up to size classes.

@@ -84,7 +84,7 @@ impl Default for Config {
 
 impl Config {
     /// The settings, if each alone and all together are allowed.
-    pub(crate) fn validated(self) -> Result<Self> {
+    pub(crate) fn validated(mut self) -> Result<Self> {
         self.rss_threshold
             .validated()
             .map_err(|error| Error::config(format!("rss_threshold (HEAPWARD_RSS_THRESHOLD): {error}")))?;
@@ -93,8 +93,15 @@ impl Config {
         within("history (HEAPWARD_HISTORY)", self.retention.count, HISTORY, |n| n)?;
         within("max_stacks (HEAPWARD_MAX_STACKS)", self.limits.stacks, MAX_STACKS, |n| n)?;
         within("max_live_samples (HEAPWARD_MAX_LIVE_SAMPLES)", self.limits.live_objects, MAX_LIVE_SAMPLES, |n| n)?;
-        if self.token.as_deref() == Some("") {
-            return Err(Error::config("token (HEAPWARD_TOKEN) is empty: set a secret, or leave it out"));
+        if let Some(token) = &mut self.token {
+            // A secret that is read from a file ends with a line break, which no header can carry.
+            *token = token.trim().to_owned();
+            if token.is_empty() || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
+                return Err(Error::config(
+                    "token (HEAPWARD_TOKEN) is empty or has a character that is not allowed: allowed are visible ASCII \
+                     characters without spaces; or leave it out",
+                ));
+            }
         }
         if !self.listen.is_local() && self.token.is_none() {
             return Err(Error::config(format!(
@@ -161,8 +168,15 @@ mod tests {
         );
         check(
             |config| config.token = Some(String::new()),
-            "token (HEAPWARD_TOKEN) is empty: set a secret, or leave it out",
+            "token (HEAPWARD_TOKEN) is empty or has a character that is not allowed: allowed are visible ASCII characters \
+             without spaces; or leave it out",
         );
+        for token in ["two words", "schlüssel", "\n"] {
+            let config = Config { token: Some(token.to_owned()), ..Config::default() };
+            assert!(config.validated().is_err(), "{token}");
+        }
+        let config = Config { token: Some(" secret\n".to_owned()), ..Config::default() };
+        assert_eq!(config.validated().unwrap().token.as_deref(), Some("secret"));
     }
 
     #[test]

@@ -29,6 +29,9 @@ pub(crate) fn apply(config: &mut Config, lookup: &dyn Fn(&str) -> Option<String>
     let set = |variable: &str| Ok::<_, Error>(lookup(variable));
     if let Some(text) = set("HEAPWARD_ENABLED")? {
         config.enabled = switch("HEAPWARD_ENABLED", &text)?;
+        if !config.enabled {
+            return Ok(());
+        }
     }
     parse(lookup, "HEAPWARD_RSS_THRESHOLD", &mut config.rss_threshold)?;
     if let Some(text) = set("HEAPWARD_MIN_INTERVAL")? {

@@ -11,7 +11,7 @@ use crate::error::Result;
 use crate::profile::{Address, Cohort, Frame, Location, Mapping, Profile, Sums, Totals, Unknown};
 use crate::snapshot::Snapshot;
 use crate::symbolize::{DEFAULT_CAPACITY, SymbolCache};
-use crate::system::{loaded_mappings, modules_generation};
+use crate::system::loaded_mappings;
 
 /// How many jobs may wait. Each is somebody's open request.
 pub(super) const QUEUE: usize = 16;
@@ -42,6 +42,7 @@ pub(super) fn live(collector: &Collector, cache: &mut SymbolCache) -> Result<Pro
             totals: &capture.totals,
             mappings: &loaded_mappings(),
             dropped_objects: capture.dropped_objects,
+            dropped_stacks: capture.dropped_stacks,
             partial: capture.partial.map(|partial| partial.reason()),
         },
         collector,
@@ -58,6 +59,7 @@ pub(super) fn snapshot(snapshot: &Snapshot, collector: &Collector, cache: &mut S
             totals: &snapshot.totals,
             mappings: &snapshot.mappings,
             dropped_objects: snapshot.dropped_objects,
+            dropped_stacks: snapshot.dropped_stacks,
             partial: snapshot.partial,
         },
         collector,
@@ -71,6 +73,7 @@ struct View<'a> {
     totals: &'a [Totals],
     mappings: &'a [Mapping],
     dropped_objects: u64,
+    dropped_stacks: u64,
     partial: Option<&'static str>,
 }
 
@@ -108,7 +111,7 @@ fn build(view: &View<'_>, collector: &Collector, cache: &mut SymbolCache) -> Pro
     }
 
     let addresses = locations.iter().map(|location| location.address);
-    let mut names = cache.resolve(addresses, view.mappings, modules_generation());
+    let mut names = cache.resolve(addresses, view.mappings);
     for location in &mut locations {
         if let Some(frame) = names.remove(&location.address) {
             location.frame = frame;
@@ -161,14 +164,15 @@ fn comments(view: &View<'_>, collector: &Collector) -> Vec<String> {
     comments.extend(view.partial.map(|reason| format!("partial: {reason}")));
     if view.dropped_objects > 0 {
         comments.push(format!(
-            "partial: {} samples found no room in the live set and are missing from inuse_* (HEAPWARD_MAX_LIVE_SAMPLES)",
+            "partial: {} samples found no room in the live set so far, and those still alive are missing from inuse_* \
+             (HEAPWARD_MAX_LIVE_SAMPLES)",
             view.dropped_objects
         ));
     }
-    let overflowed = collector.stacks().overflowed();
-    if overflowed > 0 {
+    if view.dropped_stacks > 0 {
         comments.push(format!(
-            "partial: {overflowed} samples have no stack, because the stack table was full (HEAPWARD_MAX_STACKS)"
+            "partial: {} samples have no stack, because the stack table was full (HEAPWARD_MAX_STACKS)",
+            view.dropped_stacks
         ));
     }
     if collector.source() == Source::Dump {

@@ -17,13 +17,19 @@ pub(super) fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> Result<J
         .map_err(|error| Error::io(format!("starting the thread {name}"), error))
 }
 
-/// Runs `step`; a panic in it is reported and does not end the thread.
+/// Runs `step`; a panic in it is counted by `panicked`, reported, and does not end the thread.
+///
+/// Reporting may panic as well, since it runs the host's subscriber, which may be what panicked in the first place.
 pub(super) fn outlive<T>(what: &str, step: impl FnOnce() -> T, panicked: impl FnOnce()) -> Option<T> {
     match catch_unwind(AssertUnwindSafe(step)) {
         Ok(value) => Some(value),
         Err(_) => {
-            tracing::error!("heapward: {what} panicked; this is a bug in heapward, and the service goes on");
             panicked();
+            let _ = catch_unwind(AssertUnwindSafe(|| {
+                tracing::error!(
+                    "heapward: {what} panicked, in heapward or in the log's subscriber; the service goes on"
+                );
+            }));
             None
         }
     }

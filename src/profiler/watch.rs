@@ -11,7 +11,7 @@ use super::threads;
 use crate::error::{Error, Result};
 use crate::policy::{Decision, Hold, RateLimit, Reason, Trigger};
 use crate::profile::{Mapping, Reading};
-use crate::snapshot::Snapshot;
+use crate::snapshot::{Snapshot, live};
 use crate::system::{loaded_mappings, modules_generation};
 
 /// How many requests may wait.
@@ -33,20 +33,14 @@ pub(super) struct Watcher {
     trigger: Trigger,
     requests: RateLimit,
     next_id: u64,
-    mappings: (u64, Arc<[Mapping]>),
+    /// The files loaded at a generation; `None` before they were first listed.
+    mappings: Option<(u64, Arc<[Mapping]>)>,
 }
 
 impl Watcher {
     pub(super) fn new(shared: Arc<Shared>, gauges: Gauges) -> Self {
         let trigger = Trigger::new(shared.config.rss_threshold, shared.config.min_interval);
-        Self {
-            shared,
-            gauges,
-            trigger,
-            requests: RateLimit::new(REQUEST_INTERVAL),
-            next_id: 1,
-            mappings: (0, Arc::new([])),
-        }
+        Self { shared, gauges, trigger, requests: RateLimit::new(REQUEST_INTERVAL), next_id: 1, mappings: None }
     }
 
     /// Polls and obeys until it is told to stop. Whatever fails, the next poll comes.
@@ -79,6 +73,7 @@ impl Watcher {
     }
 
     fn poll(&mut self) {
+        self.shared.collector.check();
         let reading = self.read();
         let uptime = self.shared.uptime();
         let (before, decision) = {
@@ -98,7 +93,10 @@ impl Watcher {
         };
         let reading = self.shared.status().reading;
         match reading.map(|reading| self.take(reason, reading)) {
-            Some(Ok(_)) => self.trigger.taken(uptime),
+            Some(Ok(snapshot)) => {
+                self.trigger.taken(uptime);
+                log(&snapshot);
+            }
             Some(Err(error)) => tracing::warn!("heapward: snapshot failed and will be tried again: {error}"),
             None => {}
         }
@@ -120,6 +118,7 @@ impl Watcher {
         self.shared.status().reading = Some(reading);
         let snapshot = self.take(Reason::Requested, reading)?;
         self.requests.done(now);
+        log(&snapshot);
         Ok(snapshot)
     }
 
@@ -132,10 +131,12 @@ impl Watcher {
             reason,
             reading,
             epoch: capture.epoch,
+            live: live(&capture.cohorts),
             cohorts: capture.cohorts,
             totals: capture.totals,
             live_objects: capture.live_objects,
             dropped_objects: capture.dropped_objects,
+            dropped_stacks: capture.dropped_stacks,
             mappings: self.mappings(),
             duration: begun.elapsed(),
             partial: capture.partial.map(|partial| partial.reason()),
@@ -143,23 +144,32 @@ impl Watcher {
         self.next_id += 1;
         self.shared.history().push(Arc::clone(&snapshot));
         self.shared.status().taken(reason, snapshot.time, snapshot.duration);
-        tracing::info!(
-            id = snapshot.id,
-            rss = reading.process.rss,
-            live_objects = snapshot.live_objects,
-            duration_micros = snapshot.duration.as_micros() as u64,
-            "heapward: snapshot {} taken: {reason}",
-            snapshot.id
-        );
         Ok(snapshot)
     }
 
     /// The loaded files; the same list for as long as none was loaded or unloaded.
     fn mappings(&mut self) -> Arc<[Mapping]> {
         let generation = modules_generation();
-        if self.mappings.0 != generation {
-            self.mappings = (generation, loaded_mappings().into());
+        match &self.mappings {
+            Some((known, mappings)) if *known == generation => Arc::clone(mappings),
+            _ => {
+                let mappings: Arc<[Mapping]> = loaded_mappings().into();
+                self.mappings = Some((generation, Arc::clone(&mappings)));
+                mappings
+            }
         }
-        Arc::clone(&self.mappings.1)
     }
+}
+
+/// Last of all that is done about a snapshot: it runs the host's subscriber, which may block or panic.
+fn log(snapshot: &Snapshot) {
+    tracing::info!(
+        id = snapshot.id,
+        rss = snapshot.reading.process.rss,
+        live_objects = snapshot.live_objects,
+        duration_micros = snapshot.duration.as_micros() as u64,
+        "heapward: snapshot {} taken: {}",
+        snapshot.id,
+        snapshot.reason
+    );
 }

@@ -74,6 +74,11 @@ impl Workers {
     /// Waits until the threads have ended.
     pub(crate) fn join(&mut self) {
         for thread in self.threads.drain(..) {
+            if self.shared.collector.is_quiet() {
+                // A forked child has none of the threads, and std's handle is not made for that: not even to drop.
+                std::mem::forget(thread);
+                continue;
+            }
             // A panic was reported when it happened.
             let _ = thread.join();
         }

@@ -23,10 +23,14 @@ pub(crate) struct Snapshot {
     pub(crate) cohorts: Vec<Cohort>,
     /// What was ever allocated until then, sorted by stack; empty when the source does not tell.
     pub(crate) totals: Vec<Totals>,
+    /// Estimated objects and bytes alive: the sums of the cohorts.
+    pub(crate) live: (f64, f64),
     /// Sampled objects alive.
     pub(crate) live_objects: u64,
     /// Samples that had found no room until then.
     pub(crate) dropped_objects: u64,
+    /// Samples whose stack had found no room until then.
+    pub(crate) dropped_stacks: u64,
     /// Files loaded then; snapshots with the same files share the list.
     pub(crate) mappings: Arc<[Mapping]>,
     /// How long it took.
@@ -36,15 +40,15 @@ pub(crate) struct Snapshot {
 }
 
 impl Snapshot {
-    /// Estimated objects and bytes alive.
-    pub(crate) fn live(&self) -> (f64, f64) {
-        self.cohorts.iter().fold((0.0, 0.0), |(objects, bytes), cohort| {
-            (objects + cohort.live.estimated_objects, bytes + cohort.live.estimated_bytes)
-        })
-    }
-
     /// Memory that it takes, without the shared list of files.
     pub(crate) fn size_bytes(&self) -> usize {
         size_of::<Self>() + self.cohorts.capacity() * size_of::<Cohort>() + self.totals.capacity() * size_of::<Totals>()
     }
+}
+
+/// Estimated objects and bytes of all cohorts.
+pub(crate) fn live(cohorts: &[Cohort]) -> (f64, f64) {
+    cohorts.iter().fold((0.0, 0.0), |(objects, bytes), cohort| {
+        (objects + cohort.live.estimated_objects, bytes + cohort.live.estimated_bytes)
+    })
 }

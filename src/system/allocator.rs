@@ -21,6 +21,8 @@ pub(crate) struct ProfilingOptions {
     pub(crate) interval: SampleInterval,
     /// Whether allocations are being sampled already.
     pub(crate) active: bool,
+    /// Whether new threads are sampled without asking for it.
+    pub(crate) all_threads: bool,
 }
 
 /// The switches of jemalloc's profiler, of which there is one a process.
@@ -47,12 +49,19 @@ impl Profiling {
         if !read::<bool>(b"opt.prof\0").unwrap_or(false) {
             return refuse(profiling_is_off());
         }
-        let lg = read::<usize>(b"prof.lg_sample\0")
-            .map_err(|error| Error::new(ErrorKind::Allocator, "prof.lg_sample").with_source(error))?;
-        let Some(interval) = SampleInterval::from_lg(lg as u64) else {
-            return refuse(format!("lg_prof_sample is {lg}: allowed is 0 to 62"));
+        let Some(interval) = Self::interval() else {
+            return refuse("jemalloc's prof.lg_sample cannot be read or is above 62".to_owned());
         };
-        Ok(ProfilingOptions { interval, active: Self::is_active() })
+        Ok(ProfilingOptions {
+            interval,
+            active: Self::is_active(),
+            all_threads: read::<bool>(b"prof.thread_active_init\0").unwrap_or(true),
+        })
+    }
+
+    /// The sample interval that is in force.
+    pub(crate) fn interval() -> Option<SampleInterval> {
+        SampleInterval::from_lg(read::<usize>(b"prof.lg_sample\0").ok()? as u64)
     }
 
     /// Whether this jemalloc has the hooks.

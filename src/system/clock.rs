@@ -21,7 +21,8 @@ impl CoarseClock {
 }
 
 fn now_millis() -> u64 {
-    // Read from the vDSO page: no system call.
+    // Read from the vDSO page: no system call. rustix finds that page at its first call, which may open a file and
+    // allocate; the first call is `CoarseClock::start`, before there are hooks.
     let now = clock_gettime(ClockId::MonotonicCoarse);
     now.tv_sec as u64 * 1000 + now.tv_nsec as u64 / 1_000_000
 }

@@ -18,7 +18,8 @@ pub(crate) unsafe trait Zeroed: Sync {}
 // SAFETY: zero is a valid value of an atomic integer, and it has no Drop.
 unsafe impl Zeroed for std::sync::atomic::AtomicU64 {}
 
-/// A fixed slice of zeroed memory. Pages are real only once touched, so a generous bound costs address space alone.
+/// A fixed slice of zeroed memory. Pages are real only once touched, so a generous bound costs address space alone, of
+/// which there is no lack but under RLIMIT_AS or `vm.overcommit_memory=2`.
 pub(crate) struct MmapSlice<T: Zeroed> {
     start: NonNull<T>,
     len: usize,
@@ -39,6 +40,16 @@ impl<T: Zeroed> MmapSlice<T> {
         // kernel without them refuses, which is as good.
         let _ = unsafe { madvise(start.as_ptr().cast(), bytes.max(1), Advice::LinuxNoHugepage) };
         Ok(Self { start: start.cast(), len })
+    }
+}
+
+impl<T: Zeroed> MmapSlice<T> {
+    /// Has the kernel clear this memory in every forked child.
+    pub(crate) fn wipe_on_fork(&self) -> io::Result<()> {
+        let bytes = (size_of::<T>() * self.len).max(1);
+        // SAFETY: the range is ours, and zero is a value of T, so a child finds valid values.
+        unsafe { madvise(self.start.as_ptr().cast(), bytes, Advice::LinuxWipeOnFork)? };
+        Ok(())
     }
 }
 

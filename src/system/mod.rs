@@ -4,6 +4,7 @@ mod allocator;
 mod cgroup;
 mod clock;
 mod dump;
+mod errno;
 mod fork;
 mod malloc_conf;
 mod mmap;
@@ -14,7 +15,8 @@ pub(crate) use allocator::{AllocatorStats, Profiling, ProfilingOptions, unsample
 pub(crate) use cgroup::CgroupReader;
 pub(crate) use clock::CoarseClock;
 pub(crate) use dump::dump_heap_v2;
-pub(crate) use fork::on_fork_in_child;
+pub(crate) use errno::keep_errno;
+pub(crate) use fork::{ForkMark, close_in_child};
 pub use malloc_conf::MallocConf;
 pub(crate) use mmap::{MmapAllocator, MmapSlice, Zeroed};
 pub(crate) use modules::{loaded_mappings, modules_generation};

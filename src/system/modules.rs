@@ -49,7 +49,7 @@ unsafe extern "C" fn visit(info: *mut libc::dl_phdr_info, _size: usize, mappings
     let build_id = headers
         .iter()
         .filter(|header| header.p_type == libc::PT_NOTE)
-        .find_map(|header| build_id(info.dlpi_addr, header));
+        .find_map(|header| build_id(info.dlpi_addr, headers, header));
     for header in headers {
         if header.p_type == libc::PT_LOAD && header.p_flags & libc::PF_X != 0 {
             let start = info.dlpi_addr.wrapping_add(header.p_vaddr);
@@ -83,24 +83,40 @@ fn full_path(name: &str) -> String {
     }
 }
 
-fn build_id(base: u64, header: &libc::Elf64_Phdr) -> Option<BuildId> {
+/// The build id in a note segment of a loaded file, when the file has mapped that segment to be read.
+fn build_id(base: u64, headers: &[libc::Elf64_Phdr], note: &libc::Elf64_Phdr) -> Option<BuildId> {
+    let end = note.p_vaddr.checked_add(note.p_memsz)?;
+    headers.iter().find(|load| {
+        load.p_type == libc::PT_LOAD
+            && load.p_flags & libc::PF_R != 0
+            && load.p_vaddr <= note.p_vaddr
+            // What the file backs: the rest of a segment is not a note's.
+            && load.p_vaddr.checked_add(load.p_filesz).is_some_and(|load_end| end <= load_end)
+    })?;
+    let start = base.wrapping_add(note.p_vaddr) as *const u8;
+    // SAFETY: the range lies inside the readable part of a segment that was just looked for; it stays mapped while the
+    // linker's lock is held, as it is during the iteration, and nothing writes to notes.
+    let notes = unsafe { std::slice::from_raw_parts(start, usize::try_from(note.p_memsz).ok()?) };
+    gnu_build_id(notes, if note.p_align == 8 { 8 } else { 4 })
+}
+
+/// The build id among ELF notes: name size, data size, type, then name and data, each aligned from the note's start.
+/// Source: `readelf`'s reading of SHT_NOTE; 8-byte alignment is that of `.note.gnu.property`.
+fn gnu_build_id(mut notes: &[u8], align: usize) -> Option<BuildId> {
     const NT_GNU_BUILD_ID: u32 = 3;
-    let start = base.wrapping_add(header.p_vaddr) as *const u8;
-    // SAFETY: a PT_NOTE segment of a loaded file lies inside one of its PT_LOAD segments, which stay readable while
-    // the linker's lock is held, as it is during the iteration.
-    let mut notes = unsafe { std::slice::from_raw_parts(start, header.p_memsz as usize) };
-    let align = if header.p_align == 8 { 8 } else { 4 };
-    while let Some((head, rest)) = notes.split_first_chunk::<12>() {
+    const HEAD: usize = 12;
+    while let Some((head, _)) = notes.split_first_chunk::<HEAD>() {
         let word = |at: usize| u32::from_ne_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]]);
         let (name_size, data_size, kind) = (word(0) as usize, word(4) as usize, word(8));
-        let data_at = name_size.checked_next_multiple_of(align)?;
-        let next = data_at.checked_add(data_size)?;
-        let name = rest.get(..name_size)?;
-        let data = rest.get(data_at..next)?;
+        let name_end = HEAD.checked_add(name_size)?;
+        let data_at = name_end.checked_next_multiple_of(align)?;
+        let data_end = data_at.checked_add(data_size)?;
+        let name = notes.get(HEAD..name_end)?;
+        let data = notes.get(data_at..data_end)?;
         if kind == NT_GNU_BUILD_ID && name == b"GNU\0" && !data.is_empty() {
             return Some(BuildId(data.into()));
         }
-        notes = rest.get(next.checked_next_multiple_of(align)?..)?;
+        notes = notes.get(data_end.checked_next_multiple_of(align)?..)?;
     }
     None
 }
@@ -122,6 +138,32 @@ mod tests {
         assert!(library.path.contains("libc"), "{}", library.path);
         assert!(library.build_id.is_some());
         assert_ne!(modules_generation(), 0);
+    }
+
+    fn note(kind: u32, name: &[u8], data: &[u8], align: usize) -> Vec<u8> {
+        let mut note = Vec::new();
+        for word in [name.len() as u32, data.len() as u32, kind] {
+            note.extend(word.to_ne_bytes());
+        }
+        for part in [name, data] {
+            note.extend(part);
+            note.resize(note.len().next_multiple_of(align), 0);
+        }
+        note
+    }
+
+    #[test]
+    fn the_build_id_is_found_among_other_notes_of_either_alignment() {
+        for align in [4, 8] {
+            let mut notes = note(5, b"GNU\0", &[9; 20], align);
+            notes.extend(note(3, b"Go\0\0", &[8; 7], align));
+            notes.extend(note(3, b"GNU\0", &[1, 2, 3], align));
+            assert_eq!(gnu_build_id(&notes, align).unwrap().to_string(), "010203", "{align}");
+            for end in 0..notes.len() - 8 {
+                assert_eq!(gnu_build_id(&notes[..end], align), None, "cut at {end}");
+            }
+        }
+        assert_eq!(gnu_build_id(&[0xff; 40], 4), None, "sizes that overflow");
     }
 
     #[test]

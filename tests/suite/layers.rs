@@ -22,7 +22,19 @@ const LAYERS: [(&str, &[&str]); 14] = [
     ("http", &["metrics", "profiler", "snapshot", "symbolize", "collect", "format", "analysis", "profile", "error"]),
     (
         "handle",
-        &["http", "profiler", "snapshot", "policy", "symbolize", "collect", "format", "analysis", "profile", "error"],
+        &[
+            "http",
+            "profiler",
+            "snapshot",
+            "policy",
+            "symbolize",
+            "collect",
+            "format",
+            "analysis",
+            "profile",
+            "error",
+            "system",
+        ],
     ),
     ("install", &["system"]),
 ];
