@@ -38,7 +38,7 @@ fn other_machines_are_not_listened_to_without_a_token() {
         assert_eq!(heapward_threads(), [""; 0]);
     }
     let error = Profiler::builder().listen("0.0.0.0:0").token("").start().unwrap_err();
-    assert_eq!(error.to_string(), "token (HEAPWARD_TOKEN) is empty: set a secret, or leave it out");
+    assert!(error.to_string().starts_with("token (HEAPWARD_TOKEN) is empty or has a character"), "{error}");
     common_http::assert_the_host_allocates();
 }
 
