@@ -174,7 +174,7 @@ mod tests {
         );
         check("alloc", &format!("{std}/alloc/src/alloc.rs"), "alloc::alloc::alloc");
         check("{closure#0}", &format!("{std}/core/src/lib.rs"), "core::{closure#0}");
-        let registry = "/home/user/.cargo/registry/src/index.crates.io-1949cf8c6b5b557f";
+        let registry = "/home/user/.cargo/registry/src/index-0123456789abcdef";
         check("insert<K, V>", &format!("{registry}/hashbrown-0.17.0/src/map.rs"), "hashbrown::map::insert<K, V>");
         check("alloc", &format!("{registry}/tikv-jemallocator-0.7.0/src/lib.rs"), "tikv_jemallocator::alloc");
         check("insert<K, V>", "/rust/deps/hashbrown-0.16.1/src/raw/mod.rs", "hashbrown::raw::insert<K, V>");
