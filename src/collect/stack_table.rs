@@ -229,6 +229,25 @@ mod tests {
         assert_eq!(table.overflowed(), 1);
     }
 
+    /// Of a sample that is still alive, no more is in use than was ever allocated, also after rounding.
+    #[test]
+    fn totals_are_never_below_what_was_counted() {
+        for (lg, usable) in [(12, 768), (16, 1536), (19, 16), (19, 1 << 21), (3, 8)] {
+            let table = StackTable::new(10).unwrap();
+            let id = table.intern(&[1]);
+            let sample = SampleInterval::from_lg(lg).unwrap().weigh(usable);
+            let mut live = Sums::default();
+            for _ in 0..10_000 {
+                table.count(id, &sample);
+                live += sample;
+            }
+            let total = table.totals().next().unwrap();
+            assert!(total.estimated_bytes >= live.estimated_bytes, "{lg} {usable}: {total:?} {live:?}");
+            assert!(total.estimated_objects >= live.estimated_objects, "{lg} {usable}: {total:?} {live:?}");
+            assert!(total.estimated_objects <= live.estimated_objects * 1.001, "{lg} {usable}: {total:?} {live:?}");
+        }
+    }
+
     #[test]
     fn eight_threads_that_add_the_same_stacks_agree() {
         let table = StackTable::new(10_000).unwrap();
