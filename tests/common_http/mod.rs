@@ -180,14 +180,22 @@ pub fn wait_for<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
     }
 }
 
-/// Names of this process' threads that are heapward's.
+/// Names of this process' threads that are heapward's and stay. One that has ended and was joined is still listed for a
+/// moment: the kernel lets the joining thread go on first.
 pub fn heapward_threads() -> Vec<String> {
-    let names = std::fs::read_dir("/proc/self/task").unwrap().filter_map(|task| {
-        // A thread may end between being listed and being read.
-        let name = std::fs::read_to_string(task.ok()?.path().join("comm")).ok()?;
-        Some(name.trim().to_owned())
-    });
-    names.filter(|name| name.starts_with("heapward")).collect()
+    let deadline = Instant::now() + Duration::from_secs(2);
+    loop {
+        let names = std::fs::read_dir("/proc/self/task").unwrap().filter_map(|task| {
+            // A thread may end between being listed and being read.
+            let name = std::fs::read_to_string(task.ok()?.path().join("comm")).ok()?;
+            Some(name.trim().to_owned())
+        });
+        let names: Vec<String> = names.filter(|name| name.starts_with("heapward")).collect();
+        if names.is_empty() || Instant::now() > deadline {
+            return names;
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
 }
 
 /// A loopback port that nobody listens on.
