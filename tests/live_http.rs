@@ -14,8 +14,9 @@ use serde_json::Value;
 heapward::install!("lg_prof_sample:12");
 
 /// Every path of the listing, with its content type.
-const ENDPOINTS: [(&str, &str); 13] = [
+const ENDPOINTS: [(&str, &str); 16] = [
     ("/", "text/html; charset=utf-8"),
+    ("/debug/pprof/", "text/html; charset=utf-8"),
     ("/debug/pprof/heap", "application/octet-stream"),
     ("/debug/pprof/allocs", "application/octet-stream"),
     ("/api/snapshots", "application/json"),
@@ -25,6 +26,8 @@ const ENDPOINTS: [(&str, &str); 13] = [
     ("/api/snapshots/peak/heap.prof", "application/octet-stream"),
     ("/api/snapshots/latest/top", "application/json"),
     ("/api/snapshots/latest/flamegraph.svg", "image/svg+xml"),
+    ("/api/diff/baseline/latest/heap.prof", "application/octet-stream"),
+    ("/api/diff/baseline/latest/flamegraph.svg", "image/svg+xml"),
     ("/api/memory", "application/json"),
     ("/metrics", "text/plain; version=0.0.4; charset=utf-8"),
     ("/healthz", "text/plain; charset=utf-8"),
@@ -354,7 +357,7 @@ fn unknown_things_are_not_found(client: &Client) {
         ("HEAD", "/nothing"),
         ("POST", "/nothing"),
         ("GET", "/api"),
-        ("GET", "/debug/pprof"),
+        ("GET", "/debug"),
         ("GET", "/api/snapshots/latest/nothing"),
         ("GET", "/api/snapshots/latest/top/nothing"),
         ("GET", "/api/snapshots/x/nothing"),
@@ -460,8 +463,8 @@ fn foreign_hosts_and_origins_are_refused(client: &Client) {
 fn errors_are_marked_for_pprof_alone(client: &Client) {
     let marked = |reply: &Reply| reply.header("x-go-pprof").is_some();
     for (method, path, status) in [
-        ("GET", "/debug/pprof/heap?x=1", 400),
-        ("GET", "/debug/pprof/allocs?x=1", 400),
+        ("GET", "/debug/pprof/heap?debug=x", 400),
+        ("GET", "/debug/pprof/allocs?seconds=0", 400),
         ("GET", "/debug/pprof/nothing", 404),
         ("PUT", "/debug/pprof/heap", 405),
     ] {

@@ -9,6 +9,8 @@ use super::live_set::{LiveObject, LiveSet, NewObject};
 use super::stack_table::StackTable;
 use crate::error::{Error, ErrorKind, Result};
 use crate::profile::{Cohort, SampleInterval, Sums, Totals};
+#[cfg(feature = "cpu")]
+use crate::system::BacktraceHook;
 use crate::system::{CoarseClock, ForkMark, Profiling, ProfilingOptions};
 
 /// How much the collector may hold.
@@ -99,6 +101,21 @@ pub(crate) struct CollectorStats {
     pub(crate) unknown_frees: u64,
     /// Samples ever taken.
     pub(crate) samples: u64,
+}
+
+/// While it lives, samples have no stacks.
+#[cfg(feature = "cpu")]
+pub(crate) struct NoUnwinding {
+    before: BacktraceHook,
+}
+
+#[cfg(feature = "cpu")]
+impl Drop for NoUnwinding {
+    fn drop(&mut self) {
+        if let Err(error) = Profiling::replace_backtrace_hook(self.before) {
+            tracing::error!("heapward: samples go on without stacks: {error}");
+        }
+    }
 }
 
 /// The one that [`Collector::start`] made.
@@ -279,6 +296,18 @@ impl Collector {
         self.set_partial(Partial::Paused);
         self.paused.store(true, Ordering::Relaxed);
         Profiling::set_active(false)
+    }
+
+    /// Samples without stacks, until what is returned is dropped: an unwinder must not be interrupted by another.
+    #[cfg(feature = "cpu")]
+    pub(crate) fn without_unwinding(&self) -> Result<NoUnwinding> {
+        let before = Profiling::replace_backtrace_hook(hooks::no_backtrace)?;
+        Ok(NoUnwinding { before })
+    }
+
+    /// Samples that have no stack because of [`Collector::without_unwinding`].
+    pub(crate) fn without_stack(&self) -> u64 {
+        hooks::without_stack()
     }
 
     /// Samples again.

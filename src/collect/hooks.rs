@@ -1,7 +1,7 @@
 //! What jemalloc calls inside `malloc` and `free`. This file, with what it calls in this folder, is the hot path.
 
 use std::ffi::{c_uint, c_void};
-use std::sync::atomic::{AtomicPtr, Ordering};
+use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 
 use super::collector::Collector;
 use crate::error::Result;
@@ -15,6 +15,9 @@ pub(super) fn install(collector: &'static Collector) -> Result<()> {
     COLLECTOR.store(std::ptr::from_ref(collector).cast_mut(), Ordering::Release);
     Profiling::install_hooks(sample, sample_free)
 }
+
+/// Samples whose stack was not looked for.
+static WITHOUT_STACK: AtomicU64 = AtomicU64::new(0);
 
 /// The collector; none in a forked child, where a lock of the live set may be held by a thread that does not exist.
 fn collector() -> Option<&'static Collector> {
@@ -46,4 +49,17 @@ unsafe extern "C" fn sample_free(address: *const c_void, usable: usize) {
     if let Some(collector) = collector() {
         keep_errno(|| collector.freed(address as u64, usable as u64));
     }
+}
+
+/// In place of an unwinder: no stack.
+#[cfg(feature = "cpu")]
+pub(super) unsafe extern "C" fn no_backtrace(_frames: *mut *mut c_void, depth: *mut c_uint, _room: c_uint) {
+    WITHOUT_STACK.fetch_add(1, Ordering::Relaxed);
+    // SAFETY: jemalloc hands a valid place for the number of frames.
+    unsafe { *depth = 0 };
+}
+
+/// How many samples [`no_backtrace`] was asked about.
+pub(super) fn without_stack() -> u64 {
+    WITHOUT_STACK.load(Ordering::Relaxed)
 }

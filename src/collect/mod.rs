@@ -16,6 +16,8 @@ mod hooks;
 mod live_set;
 mod stack_table;
 
-pub(crate) use collector::{Collector, CollectorStats, Limits, Source};
+#[cfg(feature = "cpu")]
+pub(crate) use collector::NoUnwinding;
+pub(crate) use collector::{Capture, Collector, CollectorStats, Limits, Source};
 pub(crate) use live_set::LiveObject;
 pub(crate) use stack_table::StackId;

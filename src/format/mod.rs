@@ -1,5 +1,6 @@
 //! Bytes ↔ profile, pure.
 
 pub(crate) mod flamegraph;
+pub(crate) mod heap_text;
 pub(crate) mod heap_v2;
 pub(crate) mod pprof;

@@ -1,17 +1,19 @@
 //! profile.proto, gzipped: what `go tool pprof` reads.
 //!
 //! Source: profile.proto of google/pprof, in the messages of the `pprof` crate. Each message is encoded and goes
-//! through gzip as it is made, so memory is that of one message and the string table, not of a second profile.
+//! through gzip as it is made, so memory is that of one message and the tables of strings and functions.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::io::{self, Write};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use pprof::protos::{self, Message};
 
-use crate::profile::{DROP_FRAMES, Function, Location, Profile, SAMPLE_TYPES, SampleType};
+use crate::profile::{DROP_FRAMES, Function, Location, Mapping, Profile, SAMPLE_TYPES, SampleType};
 
 /// Field numbers of profile.proto's `Profile`.
 mod field {
@@ -23,56 +25,116 @@ mod field {
     pub(super) const STRING_TABLE: u32 = 6;
 }
 
-/// Writes `profile` to `out`, gzipped.
-pub(crate) fn write(profile: &Profile, out: impl Write) -> io::Result<()> {
-    let mut gzip = GzEncoder::new(out, Compression::fast());
-    Writer { out: &mut gzip, strings: Strings::new(), functions: HashMap::new(), buffer: Vec::new() }
-        .profile(profile)?;
-    gzip.finish()?.flush()
+/// What a heap profile's period counts.
+pub(crate) const SPACE: SampleType = SampleType { name: "space", unit: "bytes" };
+
+/// All of a profile but its samples.
+pub(crate) struct Tail<'p> {
+    /// When it was taken; of a difference, when the later one was.
+    pub time: SystemTime,
+    /// How long it covers; zero for a moment.
+    pub duration: Duration,
+    /// What `period` counts.
+    pub period_type: SampleType,
+    /// The mean number of those between two samples.
+    pub period: u64,
+    /// Sorted by start address.
+    pub mappings: &'p [Mapping],
+    /// What the samples' stacks are indices of.
+    pub locations: &'p [Location],
+    /// The sample type that a viewer shows first.
+    pub default_sample_type: &'p str,
+    /// A regular expression of the frames that a viewer hides; empty for none.
+    pub drop_frames: &'p str,
+    /// Remarks for the reader.
+    pub comments: &'p [String],
 }
 
-struct Writer<'p, W: Write> {
-    out: W,
+/// Writes `profile` to `out`, gzipped.
+pub(crate) fn write(profile: &Profile, out: impl Write) -> io::Result<()> {
+    let mut writer = Writer::new(out, &SAMPLE_TYPES)?;
+    for sample in &profile.samples {
+        writer.sample(profile.stack(sample), &sample.values, sample.average_size)?;
+    }
+    let tail = Tail {
+        time: profile.time,
+        duration: profile.duration,
+        period_type: SPACE,
+        period: profile.sample_interval,
+        mappings: &profile.mappings,
+        locations: &profile.locations,
+        default_sample_type: profile.default_sample_type,
+        drop_frames: &DROP_FRAMES,
+        comments: &profile.comments,
+    };
+    writer.finish(&tail)
+}
+
+/// A profile that is being written: its samples one by one, then the rest.
+pub(crate) struct Writer<'p, W: Write> {
+    out: GzEncoder<W>,
     strings: Strings<'p>,
     /// Function (name, system name, file) → id, from 1.
     functions: HashMap<(i64, i64, i64), u64>,
+    sample: protos::Sample,
     buffer: Vec<u8>,
 }
 
 impl<'p, W: Write> Writer<'p, W> {
-    fn profile(mut self, profile: &'p Profile) -> io::Result<()> {
-        for sample_type in SAMPLE_TYPES {
-            let message = self.value_type(sample_type);
-            self.message(field::SAMPLE_TYPE, &message)?;
+    /// Begins a profile whose samples have a value of each of `sample_types`.
+    pub(crate) fn new(out: W, sample_types: &[SampleType]) -> io::Result<Self> {
+        let mut writer = Self {
+            out: GzEncoder::new(out, Compression::fast()),
+            strings: Strings::new(),
+            functions: HashMap::new(),
+            sample: protos::Sample::default(),
+            buffer: Vec::new(),
+        };
+        for &sample_type in sample_types {
+            let message = writer.value_type(sample_type);
+            writer.message(field::SAMPLE_TYPE, &message)?;
         }
-        let bytes = self.strings.id("bytes");
-        let mut message = protos::Sample::default();
-        for sample in &profile.samples {
-            message.location_id.clear();
-            message.location_id.extend(profile.stack(sample).iter().map(|&index| u64::from(index) + 1));
-            message.value.clear();
-            message.value.extend(sample.values);
-            message.label.clear();
-            if sample.average_size > 0 {
-                message.label.push(protos::Label { key: bytes, num: sample.average_size, ..Default::default() });
-            }
-            self.message(field::SAMPLE, &message)?;
+        Ok(writer)
+    }
+
+    /// Adds a sample. `stack` are indices of what will be [`Tail::locations`], leaf first; an `average_size` in bytes
+    /// becomes the label `bytes` unless it is 0.
+    pub(crate) fn sample(&mut self, stack: &[u32], values: &[i64], average_size: i64) -> io::Result<()> {
+        let mut message = std::mem::take(&mut self.sample);
+        message.location_id.clear();
+        message.location_id.extend(stack.iter().map(|&index| u64::from(index) + 1));
+        message.value.clear();
+        message.value.extend(values);
+        message.label.clear();
+        if average_size != 0 {
+            message.label.push(protos::Label {
+                key: self.strings.id("bytes"),
+                num: average_size,
+                ..Default::default()
+            });
         }
-        self.mappings(profile)?;
-        for (index, location) in profile.locations.iter().enumerate() {
+        let written = self.message(field::SAMPLE, &message);
+        self.sample = message;
+        written
+    }
+
+    /// Writes everything else.
+    pub(crate) fn finish(mut self, tail: &Tail<'p>) -> io::Result<()> {
+        self.mappings(tail)?;
+        for (index, location) in tail.locations.iter().enumerate() {
             self.location(index as u64 + 1, location)?;
         }
-        self.scalars(profile)?;
+        self.scalars(tail)?;
         // Last: everything above adds to it. The order of fields in a message does not matter to a reader.
         for text in std::mem::take(&mut self.strings.list) {
             self.bytes(field::STRING_TABLE, text.as_bytes())?;
         }
-        Ok(())
+        self.out.finish()?.flush()
     }
 
-    fn mappings(&mut self, profile: &'p Profile) -> io::Result<()> {
-        let flags = flags(profile);
-        for (index, mapping) in profile.mappings.iter().enumerate() {
+    fn mappings(&mut self, tail: &Tail<'p>) -> io::Result<()> {
+        let flags = flags(tail);
+        for (index, mapping) in tail.mappings.iter().enumerate() {
             let flags = flags[index].unwrap_or_default();
             let build_id = match &mapping.build_id {
                 Some(id) => self.strings.owned(id.to_string()),
@@ -125,16 +187,15 @@ impl<'p, W: Write> Writer<'p, W> {
     }
 
     /// The fields of `Profile` that are not lists of messages.
-    fn scalars(&mut self, profile: &'p Profile) -> io::Result<()> {
-        let space = self.value_type(SampleType { name: "space", unit: "bytes" });
+    fn scalars(&mut self, tail: &Tail<'p>) -> io::Result<()> {
         let message = protos::Profile {
-            drop_frames: self.strings.id(&DROP_FRAMES),
-            time_nanos: nanos_since_epoch(profile.time),
-            duration_nanos: i64::try_from(profile.duration.as_nanos()).unwrap_or(i64::MAX),
-            period_type: Some(space),
-            period: i64::try_from(profile.sample_interval).unwrap_or(i64::MAX),
-            comment: profile.comments.iter().map(|comment| self.strings.id(comment)).collect(),
-            default_sample_type: self.strings.id(profile.default_sample_type),
+            drop_frames: self.strings.id(tail.drop_frames),
+            time_nanos: nanos_since_epoch(tail.time),
+            duration_nanos: i64::try_from(tail.duration.as_nanos()).unwrap_or(i64::MAX),
+            period_type: Some(self.value_type(tail.period_type)),
+            period: i64::try_from(tail.period).unwrap_or(i64::MAX),
+            comment: tail.comments.iter().map(|comment| self.strings.id(comment)).collect(),
+            default_sample_type: self.strings.id(tail.default_sample_type),
             ..Default::default()
         };
         // Fields of one message may be written in pieces: a reader joins them.
@@ -176,9 +237,9 @@ struct Flags {
 
 /// The flags of each mapping that has locations. A viewer looks no names up where a flag says that they are there,
 /// so one location without them takes the flag from the whole mapping.
-fn flags(profile: &Profile) -> Vec<Option<Flags>> {
-    let mut all: Vec<Option<Flags>> = vec![None; profile.mappings.len()];
-    for location in &profile.locations {
+fn flags(tail: &Tail<'_>) -> Vec<Option<Flags>> {
+    let mut all: Vec<Option<Flags>> = vec![None; tail.mappings.len()];
+    for location in tail.locations {
         let Some(flags) = location.mapping.and_then(|index| all.get_mut(index as usize)) else { continue };
         let functions = location.frame.functions();
         let known = flags.get_or_insert(Flags { functions: true, files: true, lines: true });
@@ -207,8 +268,8 @@ fn nanos_since_epoch(time: SystemTime) -> i64 {
 
 /// The string table. String 0 is empty, as the format asks for.
 struct Strings<'p> {
-    ids: HashMap<std::borrow::Cow<'p, str>, i64>,
-    list: Vec<std::borrow::Cow<'p, str>>,
+    ids: HashMap<Cow<'p, str>, i64>,
+    list: Vec<Cow<'p, str>>,
 }
 
 impl<'p> Strings<'p> {
@@ -226,11 +287,11 @@ impl<'p> Strings<'p> {
         self.add(text.into())
     }
 
-    fn add(&mut self, text: std::borrow::Cow<'p, str>) -> i64 {
+    fn add(&mut self, text: Cow<'p, str>) -> i64 {
         let next = self.list.len() as i64;
         match self.ids.entry(text) {
-            std::collections::hash_map::Entry::Occupied(known) => *known.get(),
-            std::collections::hash_map::Entry::Vacant(new) => {
+            Entry::Occupied(known) => *known.get(),
+            Entry::Vacant(new) => {
                 self.list.push(new.key().clone());
                 *new.insert(next)
             }

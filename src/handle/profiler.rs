@@ -11,10 +11,9 @@ use super::{Builder, LiveSample, SnapshotInfo, TopSite};
 use crate::analysis::Top;
 use crate::collect::{Collector, LiveObject, Source};
 use crate::error::{Error, ErrorKind, Result};
-use crate::format::pprof;
 use crate::http::{Bound, Routes};
-use crate::profile::{ByteSize, INUSE_SPACE};
-use crate::profiler::{Config, Gauges, Heap, Shared, Workers, stopped, warn_of_unknown_variables};
+use crate::profile::{ByteSize, DROP_FRAMES, INUSE_SPACE};
+use crate::profiler::{Config, Gauges, Heap, Shared, Shown, Workers, stopped, warn_of_unknown_variables};
 use crate::snapshot::Selector;
 use crate::symbolize::SymbolCache;
 use crate::system::close_in_child;
@@ -161,7 +160,10 @@ impl Profiler {
     fn pprof(&self, heap: Heap) -> Result<Vec<u8>> {
         self.render(move |shared, cache| {
             let mut bytes = Vec::new();
-            pprof::write(&shared.profile(heap, cache)?, &mut bytes)
+            let shown = Shown { default_sample_type: "inuse_space", drop_frames: &DROP_FRAMES };
+            shared
+                .view(heap)?
+                .write_pprof(shared.collector(), cache, &shown, &mut bytes)
                 .map_err(|error| Error::io("writing a profile", error))?;
             Ok(bytes)
         })

@@ -49,6 +49,11 @@ pub(super) fn profile(name: &'static str, body: Vec<u8>) -> Answer {
     answer
 }
 
+pub(super) fn body_too_long(most: usize) -> Answer {
+    let message = format!("the body is too long or does not say how long it is: allowed are {most} bytes\n");
+    text(StatusCode::PAYLOAD_TOO_LARGE, message)
+}
+
 pub(super) fn method_not_allowed(allowed: &'static str) -> Answer {
     let mut answer = text(StatusCode::METHOD_NOT_ALLOWED, format!("allowed here: {allowed}\n"));
     answer.headers_mut().insert(ALLOW, HeaderValue::from_static(allowed));
@@ -84,6 +89,7 @@ pub(super) fn error(error: &Error, style: ErrorStyle) -> Answer {
     let status = match error.kind() {
         ErrorKind::Config | ErrorKind::Malformed => StatusCode::BAD_REQUEST,
         ErrorKind::NotFound => StatusCode::NOT_FOUND,
+        ErrorKind::AlreadyRunning => StatusCode::CONFLICT,
         ErrorKind::RateLimited => StatusCode::TOO_MANY_REQUESTS,
         ErrorKind::NotRunning | ErrorKind::Busy => StatusCode::SERVICE_UNAVAILABLE,
         _ => StatusCode::INTERNAL_SERVER_ERROR,

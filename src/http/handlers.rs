@@ -2,24 +2,26 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use http::header::ACCEPT;
 use http::request::Parts;
 use http::{Method, StatusCode};
 
 use super::answer::{self, Answer};
 use super::json::{MemoryReport, SnapshotEntry, SnapshotList, TopReport};
+use super::pprof;
 use super::query::Query;
+use super::render::{gave_up, render};
 use crate::analysis::Top;
-use crate::error::{Error, ErrorKind, Result};
-use crate::format::pprof;
+use crate::error::Result;
 use crate::metrics::{Exposition, scrape};
-use crate::profile::{ByteSize, INUSE_SPACE, SAMPLE_TYPES};
-use crate::profiler::{Heap, Shared};
+use crate::profile::{ByteSize, DROP_FRAMES, INUSE_SPACE, SAMPLE_TYPES};
+use crate::profiler::{Heap, Shared, Shown, View};
 use crate::snapshot::{Selector, Snapshot};
-use crate::symbolize::SymbolCache;
 
 /// What can be asked, for the listing.
-const PATHS: [(&str, &str); 12] = [
+const PATHS: [(&str, &str); 15] = [
+    ("debug/pprof/", "profiles for go tool pprof and scrapers, as Go's net/http/pprof"),
     ("debug/pprof/heap", "the live heap now, for go tool pprof"),
     ("debug/pprof/allocs", "the same, showing all allocations first"),
     ("api/snapshots", "the kept snapshots; POST takes one now"),
@@ -29,6 +31,8 @@ const PATHS: [(&str, &str); 12] = [
     ("api/snapshots/peak/heap.prof", "the snapshot with the highest RSS"),
     ("api/snapshots/latest/top", "its largest sites"),
     ("api/snapshots/latest/flamegraph.svg", "its flame graph"),
+    ("api/diff/baseline/latest/heap.prof", "what changed between two snapshots, for go tool pprof"),
+    ("api/diff/baseline/latest/flamegraph.svg", "the same as a flame graph"),
     ("api/memory", "memory gauges and heapward's own figures"),
     ("metrics", "the same for Prometheus"),
     ("healthz", "whether the watcher lives"),
@@ -36,7 +40,7 @@ const PATHS: [(&str, &str); 12] = [
 
 /// The links are relative, so that they work wherever a host mounts us. That takes a slash at the end of the address,
 /// which no router tells us about.
-const INDEX_HEAD: &str = r#"<!doctype html>
+pub(super) const INDEX_HEAD: &str = r#"<!doctype html>
 <html lang="en">
 <meta charset="utf-8">
 <title>heapward</title>
@@ -55,14 +59,20 @@ pub(super) enum Endpoint<'p> {
     Index,
     Health,
     Metrics,
+    Pprof,
     Heap,
     Allocs,
+    Cmdline,
+    Symbol,
+    Cpu,
     Memory,
     Snapshots,
     Snapshot(&'p str),
     SnapshotProfile(&'p str),
     SnapshotTop(&'p str),
     SnapshotFlamegraph(&'p str),
+    /// Base, then later.
+    DiffProfile(&'p str, &'p str),
 }
 
 impl<'p> Endpoint<'p> {
@@ -73,42 +83,60 @@ impl<'p> Endpoint<'p> {
             [""] => Self::Index,
             ["healthz"] => Self::Health,
             ["metrics"] => Self::Metrics,
+            ["debug", "pprof"] => Self::Pprof,
             ["debug", "pprof", "heap"] => Self::Heap,
             ["debug", "pprof", "allocs"] => Self::Allocs,
+            ["debug", "pprof", "cmdline"] => Self::Cmdline,
+            ["debug", "pprof", "symbol"] => Self::Symbol,
+            ["debug", "pprof", "profile"] => Self::Cpu,
             ["api", "memory"] => Self::Memory,
             ["api", "snapshots"] => Self::Snapshots,
             ["api", "snapshots", selector] => Self::Snapshot(selector),
             ["api", "snapshots", selector, "heap.prof"] => Self::SnapshotProfile(selector),
             ["api", "snapshots", selector, "top"] => Self::SnapshotTop(selector),
             ["api", "snapshots", selector, "flamegraph.svg"] => Self::SnapshotFlamegraph(selector),
+            ["api", "diff", base, later, "heap.prof"] => Self::DiffProfile(base, later),
             _ => return None,
         })
+    }
+
+    /// The methods that it answers.
+    fn allowed(self) -> &'static str {
+        match self {
+            Self::Snapshots | Self::Symbol => "GET, HEAD, POST",
+            _ => "GET, HEAD",
+        }
     }
 }
 
 /// Answers a request to `endpoint`.
-pub(super) async fn answer(shared: &Arc<Shared>, parts: &Parts, endpoint: Endpoint<'_>) -> Result<Answer> {
-    if endpoint == Endpoint::Snapshots && parts.method == Method::POST {
-        return take(shared, parts).await;
-    }
-    if !matches!(parts.method, Method::GET | Method::HEAD) {
-        let allowed = if endpoint == Endpoint::Snapshots { "GET, HEAD, POST" } else { "GET, HEAD" };
-        return Ok(answer::method_not_allowed(allowed));
+pub(super) async fn answer(
+    shared: &Arc<Shared>,
+    parts: &Parts,
+    body: &Bytes,
+    endpoint: Endpoint<'_>,
+) -> Result<Answer> {
+    if !endpoint.allowed().split(", ").any(|method| method == parts.method) {
+        return Ok(answer::method_not_allowed(endpoint.allowed()));
     }
     match endpoint {
         Endpoint::Index => index(parts),
         Endpoint::Health => health(shared, parts),
         Endpoint::Metrics => metrics(shared, parts),
-        Endpoint::Heap => heap_prof(shared, parts, Heap::Live, "inuse_space", HEAP_PROF).await,
-        Endpoint::Allocs => heap_prof(shared, parts, Heap::Live, "alloc_space", ALLOCS_PROF).await,
+        Endpoint::Pprof => Ok(pprof::index()),
+        Endpoint::Heap => pprof::heap(shared, parts, "inuse_space", HEAP_PROF).await,
+        Endpoint::Allocs => pprof::heap(shared, parts, "alloc_space", ALLOCS_PROF).await,
+        Endpoint::Cmdline => Ok(pprof::cmdline()),
+        Endpoint::Symbol => pprof::symbol(shared, parts, body).await,
+        Endpoint::Cpu => pprof::profile(shared, parts).await,
         Endpoint::Memory => no_parameters(parts).map(|()| answer::json(StatusCode::OK, &MemoryReport::of(shared))),
+        Endpoint::Snapshots if parts.method == Method::POST => take(shared, parts).await,
         Endpoint::Snapshots => no_parameters(parts).map(|()| answer::json(StatusCode::OK, &SnapshotList::of(shared))),
         Endpoint::Snapshot(selector) => one(shared, parts, selector.parse()?),
-        Endpoint::SnapshotProfile(selector) => {
-            heap_prof(shared, parts, Heap::Kept(selector.parse()?), "inuse_space", HEAP_PROF).await
-        }
+        Endpoint::SnapshotProfile(selector) => heap_prof(shared, parts, None, selector.parse()?).await,
         Endpoint::SnapshotTop(selector) => top(shared, parts, selector.parse()?).await,
         Endpoint::SnapshotFlamegraph(selector) => flamegraph(shared, parts, selector.parse()?).await,
+        Endpoint::DiffProfile(base, later) => heap_prof(shared, parts, Some(base.parse()?), later.parse()?).await,
     }
 }
 
@@ -173,20 +201,18 @@ fn one(shared: &Shared, parts: &Parts, selector: Selector) -> Result<Answer> {
     Ok(answer::json(StatusCode::OK, &SnapshotEntry::of(&snapshot)))
 }
 
-async fn heap_prof(
-    shared: &Arc<Shared>,
-    parts: &Parts,
-    heap: Heap,
-    default_sample_type: &'static str,
-    name: &'static str,
-) -> Result<Answer> {
+/// A snapshot, or what changed in it since `base`.
+async fn heap_prof(shared: &Arc<Shared>, parts: &Parts, base: Option<Selector>, later: Selector) -> Result<Answer> {
     no_parameters(parts)?;
+    let shown = Shown { default_sample_type: "inuse_space", drop_frames: &DROP_FRAMES };
     render(shared, move |shared, cache| {
-        let mut profile = shared.profile(heap, cache)?;
-        profile.default_sample_type = default_sample_type;
+        let view = match base {
+            Some(base) => View::difference(shared.moment(Heap::Kept(base))?, shared.moment(Heap::Kept(later))?),
+            None => shared.view(Heap::Kept(later))?,
+        };
         let mut body = Vec::new();
-        pprof::write(&profile, &mut body).map_err(|error| Error::io("writing a profile", error))?;
-        Ok(answer::profile(name, body))
+        view.write_pprof(shared.collector(), cache, &shown, &mut body).map_err(pprof::writing)?;
+        Ok(answer::profile(HEAP_PROF, body))
     })
     .await
 }
@@ -247,24 +273,4 @@ async fn flamegraph(shared: &Arc<Shared>, parts: &Parts, selector: Selector) -> 
         Ok(answer::with_body(StatusCode::OK, "image/svg+xml", svg))
     })
     .await
-}
-
-/// Has an answer made by the renderer: looking names up and packing take time that the host's threads do not have.
-async fn render(
-    shared: &Arc<Shared>,
-    work: impl FnOnce(&Shared, &mut SymbolCache) -> Result<Answer> + Send + 'static,
-) -> Result<Answer> {
-    let (reply, done) = tokio::sync::oneshot::channel();
-    shared.render(move |shared, cache| {
-        // The client may have left while its request was waiting: then there is nobody to work for.
-        if !reply.is_closed() {
-            // Gone only when the client is.
-            let _ = reply.send(work(shared, cache));
-        }
-    })?;
-    done.await.map_err(|_| gave_up())?
-}
-
-fn gave_up() -> Error {
-    Error::new(ErrorKind::Busy, "heapward's own thread gave this request up: it failed or is shutting down")
 }

@@ -5,7 +5,9 @@ mod bound;
 mod guard;
 mod handlers;
 mod json;
+mod pprof;
 mod query;
+mod render;
 mod routes;
 mod server;
 

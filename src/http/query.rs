@@ -33,14 +33,24 @@ impl Query {
         range: std::ops::RangeInclusive<usize>,
         default: usize,
     ) -> Result<usize> {
-        let Some(text) = self.take(name)? else { return Ok(default) };
-        text.parse().ok().filter(|number| range.contains(number)).ok_or_else(|| {
+        Ok(self.optional_number(name, range)?.unwrap_or(default))
+    }
+
+    /// A whole number in a range, when it is given.
+    pub(super) fn optional_number(
+        &mut self,
+        name: &'static str,
+        range: std::ops::RangeInclusive<usize>,
+    ) -> Result<Option<usize>> {
+        let Some(text) = self.take(name)? else { return Ok(None) };
+        let number = text.parse().ok().filter(|number| range.contains(number)).ok_or_else(|| {
             Error::config(format!(
                 "parameter `{name}` is `{text}`: allowed is a whole number from {} to {}",
                 range.start(),
                 range.end()
             ))
-        })
+        })?;
+        Ok(Some(number))
     }
 
     /// The index of one of `words`.

@@ -9,7 +9,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderMap, Method, Request, Response};
-use http_body_util::Full;
+use http_body_util::{BodyExt, Full, Limited};
 use warp::Filter;
 use warp::filters::BoxedFilter;
 use warp::path::Tail;
@@ -45,13 +45,13 @@ impl Routes {
     /// so that the host's other filters get it.
     pub fn filter(&self) -> BoxedFilter<(Response<Bytes>,)> {
         let routes = self.clone();
-        request_head()
-            .and_then(move |parts: Parts| {
+        request()
+            .and_then(move |parts: Parts, body: Body| {
                 let routes = routes.clone();
                 async move {
                     // Before anybody is refused: what is not ours is not ours to refuse either.
                     match Endpoint::find(parts.uri.path()) {
-                        Some(endpoint) => Ok(routes.answer(&parts, Some(endpoint)).await),
+                        Some(endpoint) => Ok(routes.answer(&parts, &body, Some(endpoint)).await),
                         None => Err(warp::reject::not_found()),
                     }
                 }
@@ -62,10 +62,10 @@ impl Routes {
     /// The filter of heapward's own server, which has nobody to pass an unknown path to.
     pub(super) fn whole_server(&self) -> BoxedFilter<(Response<Bytes>,)> {
         let routes = self.clone();
-        request_head()
-            .then(move |parts: Parts| {
+        request()
+            .then(move |parts: Parts, body: Body| {
                 let routes = routes.clone();
-                async move { routes.answer(&parts, Endpoint::find(parts.uri.path())).await }
+                async move { routes.answer(&parts, &body, Endpoint::find(parts.uri.path())).await }
             })
             .boxed()
     }
@@ -76,13 +76,13 @@ impl Routes {
     }
 
     /// Answers whoever may ask, also when no endpoint has the path.
-    async fn answer(&self, parts: &Parts, endpoint: Option<Endpoint<'_>>) -> Answer {
+    async fn answer(&self, parts: &Parts, body: &Body, endpoint: Option<Endpoint<'_>>) -> Answer {
         let style = ErrorStyle::of(parts.uri.path());
         let answer = match &self.shared {
             // What it would answer with belongs to the parent, behind locks that may be held for ever.
             Some(shared) if shared.collector().is_quiet() => answer::error(&Collector::forked(), style),
             // A profiler that was shut down has nothing but figures that are out of date.
-            Some(shared) if !shared.is_stopped() => self.answer_running(shared, parts, endpoint, style).await,
+            Some(shared) if !shared.is_stopped() => self.answer_running(shared, parts, body, endpoint, style).await,
             _ => answer::error(&stopped(), style),
         };
         style.finish(answer)
@@ -92,17 +92,19 @@ impl Routes {
         &self,
         shared: &Arc<Shared>,
         parts: &Parts,
+        body: &Body,
         endpoint: Option<Endpoint<'_>>,
         style: ErrorStyle,
     ) -> Answer {
         let local = if self.local_only { guard::check_local(&parts.headers) } else { Ok(()) };
         let allowed = local.and_then(|()| guard::check_token(&parts.headers, shared.config().token.as_deref()));
-        match (allowed, endpoint) {
-            (Err(refused), _) => *refused,
-            (Ok(()), None) => handlers::not_found(),
-            (Ok(()), Some(endpoint)) => {
-                handlers::answer(shared, parts, endpoint).await.unwrap_or_else(|error| answer::error(&error, style))
-            }
+        match (allowed, endpoint, body) {
+            (Err(refused), ..) => *refused,
+            (Ok(()), None, _) => handlers::not_found(),
+            (Ok(()), Some(_), Body::Refused) => answer::body_too_long(BODY_BYTES),
+            (Ok(()), Some(endpoint), Body::Read(body)) => handlers::answer(shared, parts, body, endpoint)
+                .await
+                .unwrap_or_else(|error| answer::error(&error, style)),
         }
     }
 }
@@ -111,6 +113,39 @@ impl std::fmt::Debug for Routes {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Routes").field("enabled", &self.shared.is_some()).finish_non_exhaustive()
     }
+}
+
+/// The longest body that is read: as many addresses as one profile has places.
+const BODY_BYTES: usize = 1 << 20;
+
+/// What came with a request.
+enum Body {
+    /// All of it; empty where no endpoint reads one.
+    Read(Bytes),
+    /// It is too long, or does not say how long it is, or broke off.
+    Refused,
+}
+
+/// Whether a body is for an endpoint that reads it.
+fn wants_body(parts: &Parts) -> bool {
+    parts.method == Method::POST && Endpoint::find(parts.uri.path()) == Some(Endpoint::Symbol)
+}
+
+/// A request's head and body. A body that is not for us is left where it is, for the host's other filters.
+fn request() -> impl Filter<Extract = (Parts, Body), Error = Infallible> + Clone {
+    let length = |parts: &Parts| -> Option<usize> {
+        parts.headers.get(http::header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+    };
+    let short = move |parts: Parts| async move {
+        let read = wants_body(&parts) && length(&parts).is_some_and(|length| length <= BODY_BYTES);
+        if read { Ok(parts) } else { Err(warp::reject::not_found()) }
+    };
+    let with_body = request_head().and_then(short).and(warp::body::bytes().map(Body::Read));
+    let without = request_head().map(|parts: Parts| {
+        let body = if wants_body(&parts) { Body::Refused } else { Body::Read(Bytes::new()) };
+        (parts, body)
+    });
+    with_body.map(|parts, body| (parts, body)).or(without).unify().untuple_one()
 }
 
 /// A request's head with the path relative to where the filter is mounted, put together from warp's pieces.
@@ -130,13 +165,18 @@ fn request_head() -> impl Filter<Extract = (Parts,), Error = Infallible> + Clone
     )
 }
 
-/// heapward's routes as a tower service. Request bodies are not read.
+/// heapward's routes as a tower service. Of request bodies, it reads those of `POST /debug/pprof/symbol`.
 #[derive(Clone, Debug)]
 pub struct RouteService {
     routes: Routes,
 }
 
-impl<B> tower_service::Service<Request<B>> for RouteService {
+impl<B> tower_service::Service<Request<B>> for RouteService
+where
+    B: http_body::Body + Send + 'static,
+    B::Data: Send,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
     type Response = Response<Full<Bytes>>;
     type Error = Infallible;
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
@@ -147,9 +187,17 @@ impl<B> tower_service::Service<Request<B>> for RouteService {
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let routes = self.routes.clone();
-        let (parts, _) = request.into_parts();
+        let (parts, body) = request.into_parts();
         Box::pin(async move {
-            let answer = routes.answer(&parts, Endpoint::find(parts.uri.path())).await;
+            let body = if wants_body(&parts) {
+                match Limited::new(body, BODY_BYTES).collect().await {
+                    Ok(body) => Body::Read(body.to_bytes()),
+                    Err(_) => Body::Refused,
+                }
+            } else {
+                Body::Read(Bytes::new())
+            };
+            let answer = routes.answer(&parts, &body, Endpoint::find(parts.uri.path())).await;
             Ok(answer.map(Full::new))
         })
     }

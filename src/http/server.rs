@@ -16,6 +16,7 @@ use tokio::sync::{Semaphore, oneshot};
 
 use super::Routes;
 use super::bound::Listener;
+use super::pprof::MOST_SECONDS;
 
 /// Connections at once; more wait in the kernel's queue.
 const CONNECTIONS: usize = 64;
@@ -23,8 +24,8 @@ const CONNECTIONS: usize = 64;
 const HEAD_TIMEOUT: Duration = Duration::from_secs(15);
 /// After this long a connection takes no further request …
 const LIFETIME: Duration = Duration::from_secs(120);
-/// … and after this much longer it is cut, in the middle of an answer if need be.
-const GRACE: Duration = Duration::from_secs(60);
+/// … and after this much longer it is cut, in the middle of an answer if need be: longer than what takes longest.
+const GRACE: Duration = Duration::from_secs(MOST_SECONDS as u64 + 60);
 /// What is kept of a request's head before it is refused.
 const HEAD_BYTES: usize = 32 * 1024;
 /// How long to wait after a connection could not be taken, for want of file descriptors say.

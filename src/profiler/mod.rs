@@ -1,13 +1,18 @@
 //! Configuration and the worker's threads.
 
 mod config;
+#[cfg(feature = "cpu")]
+mod cpu;
 mod environment;
 mod gauges;
 mod listen;
+mod moment;
+mod places;
 mod render;
 mod shared;
 mod status;
 mod threads;
+mod view;
 mod watch;
 mod workers;
 
@@ -18,8 +23,13 @@ pub use config::{
 pub use listen::Listen;
 
 pub(crate) use config::{Config, ProfilesDir};
+#[cfg(feature = "cpu")]
+pub(crate) use cpu::CpuProfile;
 pub(crate) use environment::{apply as apply_environment, warn_of_unknown_variables};
 pub(crate) use gauges::Gauges;
+pub(crate) use moment::Moment;
 pub(crate) use shared::{Heap, Shared, stopped};
 pub(crate) use status::Status;
+pub(crate) use threads::spawn as spawn_unsampled;
+pub(crate) use view::{Shown, View};
 pub(crate) use workers::Workers;

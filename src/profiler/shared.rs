@@ -1,5 +1,6 @@
 //! What heapward's threads and its handles share.
 
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{SyncSender, TrySendError};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -8,12 +9,13 @@ use std::time::{Duration, Instant};
 use super::render::Job;
 use super::status::Status;
 use super::watch::Command;
-use super::{Config, Gauges, render};
+use super::{Config, Gauges, Moment, View};
 use crate::collect::Collector;
 use crate::error::{Error, ErrorKind, Result};
-use crate::profile::Profile;
+use crate::profile::{Address, Frame, Profile};
 use crate::snapshot::{History, Selector, Snapshot};
 use crate::symbolize::SymbolCache;
+use crate::system::{loaded_mappings, purge_decayed};
 
 /// What a profile is made of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,6 +37,8 @@ pub(crate) struct Shared {
     pub(super) jobs: SyncSender<Job>,
     cached_symbols: AtomicUsize,
     stopped: AtomicBool,
+    /// Copies of the heap that wait for a later one.
+    differences: AtomicUsize,
     cgroup: String,
 }
 
@@ -53,6 +57,7 @@ impl Shared {
             cgroup: gauges.describe_cgroup(),
             cached_symbols: AtomicUsize::new(0),
             stopped: AtomicBool::new(false),
+            differences: AtomicUsize::new(0),
             config,
             collector,
             commands,
@@ -137,15 +142,54 @@ impl Shared {
         })
     }
 
-    /// The profile of `heap`, with names. For the renderer's thread.
-    pub(crate) fn profile(&self, heap: Heap, cache: &mut SymbolCache) -> Result<Profile> {
+    /// The heap that `heap` names, for the renderer's thread.
+    pub(crate) fn moment(&self, heap: Heap) -> Result<Moment> {
         match heap {
-            Heap::Live => render::live(self.collector, cache),
-            Heap::Kept(selector) => {
-                let snapshot = self.history().find(selector)?;
-                Ok(render::snapshot(&snapshot, self.collector, cache))
-            }
+            Heap::Live => Moment::now(self.collector),
+            Heap::Kept(selector) => Ok(Moment::Kept(self.history().find(selector)?)),
         }
+    }
+
+    /// The profile of `heap`, with names, for the renderer's thread.
+    pub(crate) fn profile(&self, heap: Heap, cache: &mut SymbolCache) -> Result<Profile> {
+        Ok(View::of(self.moment(heap)?).profile(self.collector, cache))
+    }
+
+    /// The names of `addresses` in the files that are loaded now, for the renderer's thread.
+    pub(crate) fn names(&self, addresses: &[Address], cache: &mut SymbolCache) -> HashMap<Address, Frame> {
+        cache.resolve(addresses.iter().copied(), &loaded_mappings())
+    }
+
+    /// Has jemalloc give back the pages that have been unused for its decay time.
+    pub(crate) fn purge_decayed(&self) -> Result<()> {
+        purge_decayed()
+    }
+
+    /// The right to keep a copy of the heap until a later one is taken, of which there are at most `most` at once.
+    pub(crate) fn take_difference(self: &Arc<Self>, most: usize) -> Result<Difference> {
+        let turn = Difference { shared: Arc::clone(self) };
+        if self.differences.fetch_add(1, Ordering::Relaxed) >= most {
+            let message =
+                format!("{most} differences over time are being taken, which is as many as at once: ask again later");
+            return Err(Error::new(ErrorKind::Busy, message));
+        }
+        Ok(turn)
+    }
+
+    /// What is shown of `heap`: all of it.
+    pub(crate) fn view(&self, heap: Heap) -> Result<View> {
+        Ok(View::of(self.moment(heap)?))
+    }
+}
+
+/// What [`Shared::take_difference`] gives, until it is dropped.
+pub(crate) struct Difference {
+    shared: Arc<Shared>,
+}
+
+impl Drop for Difference {
+    fn drop(&mut self) {
+        self.shared.differences.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

@@ -14,6 +14,11 @@ pub(crate) type SampleHook = unsafe extern "C" fn(*const c_void, usize, *mut *mu
 /// What jemalloc calls before a sampled allocation is freed: pointer, usable size.
 pub(crate) type SampleFreeHook = unsafe extern "C" fn(*const c_void, usize);
 
+/// What jemalloc asks for the stack of a sampled allocation: return addresses, leaf first, their number, room for them.
+/// Source: `prof_backtrace_hook_t` in jemalloc's prof_hook.h.
+#[cfg(feature = "cpu")]
+pub(crate) type BacktraceHook = unsafe extern "C" fn(*mut *mut c_void, *mut std::ffi::c_uint, std::ffi::c_uint);
+
 /// How jemalloc's profiler was set up when the process started.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct ProfilingOptions {
@@ -82,6 +87,14 @@ impl Profiling {
         }
     }
 
+    /// Has `hook` asked for stacks from now on; returns the one that was asked until now.
+    #[cfg(feature = "cpu")]
+    pub(crate) fn replace_backtrace_hook(hook: BacktraceHook) -> Result<BacktraceHook> {
+        // SAFETY: the type is that of jemalloc's prof_hook.h, and jemalloc has a hook at all times.
+        unsafe { raw::update(b"experimental.hooks.prof_backtrace\0", hook) }
+            .map_err(|error| Error::new(ErrorKind::Allocator, "replacing jemalloc's unwinder").with_source(error))
+    }
+
     /// Starts or pauses sampling, in all threads.
     pub(crate) fn set_active(active: bool) -> Result<()> {
         // SAFETY: `prof.active` is a bool.
@@ -100,6 +113,21 @@ impl Profiling {
 pub(crate) fn unsample_this_thread() {
     // SAFETY: `thread.prof.active` is a bool. It fails only where there is no profiler to be sampled by.
     let _ = unsafe { raw::write(b"thread.prof.active\0", false) };
+}
+
+/// Gives pages back to the kernel that have been unused for as long as jemalloc lets them be.
+pub(crate) fn purge_decayed() -> Result<()> {
+    // Every arena: 4096 is MALLCTL_ARENAS_ALL.
+    const NAME: &std::ffi::CStr = c"arena.4096.decay";
+    // SAFETY: the name is a C string, and `arena.<i>.decay` takes and gives nothing.
+    let refused = unsafe {
+        tikv_jemalloc_sys::mallctl(NAME.as_ptr(), std::ptr::null_mut(), std::ptr::null_mut(), std::ptr::null_mut(), 0)
+    };
+    match refused {
+        0 => Ok(()),
+        code => Err(Error::new(ErrorKind::Allocator, "giving unused pages back (arena.4096.decay)")
+            .with_source(std::io::Error::from_raw_os_error(code))),
+    }
 }
 
 fn read<T: Copy>(name: &[u8]) -> tikv_jemalloc_ctl::Result<T> {

@@ -3,6 +3,8 @@
 mod allocator;
 mod cgroup;
 mod clock;
+#[cfg(feature = "cpu")]
+mod cpu;
 mod dump;
 mod errno;
 mod fork;
@@ -11,9 +13,13 @@ mod mmap;
 mod modules;
 mod process_memory;
 
-pub(crate) use allocator::{AllocatorStats, Profiling, ProfilingOptions, unsample_this_thread};
+#[cfg(feature = "cpu")]
+pub(crate) use allocator::BacktraceHook;
+pub(crate) use allocator::{AllocatorStats, Profiling, ProfilingOptions, purge_decayed, unsample_this_thread};
 pub(crate) use cgroup::CgroupReader;
 pub(crate) use clock::CoarseClock;
+#[cfg(feature = "cpu")]
+pub(crate) use cpu::{CpuSampling, HERTZ};
 pub(crate) use dump::dump_heap_v2;
 pub(crate) use errno::keep_errno;
 pub(crate) use fork::{ForkMark, close_in_child};

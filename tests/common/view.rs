@@ -58,7 +58,8 @@ pub fn figures(profiler: &Profiler) -> Figures {
     struct Memory {
         collector: Figures,
     }
-    let request = http::Request::get("/api/memory").body(()).expect("a request");
+    let request =
+        http::Request::get("/api/memory").body(http_body_util::Empty::<bytes::Bytes>::new()).expect("a request");
     let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
     let body = runtime.block_on(async {
         let Ok(response) = profiler.routes().service().call(request).await;

@@ -40,6 +40,12 @@ impl Client {
         self.send("GET", target, headers)
     }
 
+    pub fn post(&self, target: &str, body: &str) -> Reply {
+        let head = format!("POST {target} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n");
+        let raw = self.send_raw(format!("{head}Content-Length: {}\r\n\r\n{body}", body.len()).as_bytes());
+        Reply::parse(&raw, false).unwrap_or_else(|| panic!("POST {target}: no HTTP: {raw:?}"))
+    }
+
     /// Sends a request and reads the answer. `Host` is localhost where `headers` has none.
     pub fn send(&self, method: &str, target: &str, headers: &[(&str, &str)]) -> Reply {
         let mut request = format!("{method} {target} HTTP/1.1\r\nConnection: close\r\n");
@@ -78,7 +84,7 @@ impl Client {
 }
 
 impl Reply {
-    fn parse(raw: &[u8], is_head: bool) -> Option<Self> {
+    pub fn parse(raw: &[u8], is_head: bool) -> Option<Self> {
         let end = raw.windows(4).position(|window| window == b"\r\n\r\n")?;
         let head = std::str::from_utf8(&raw[..end]).ok()?;
         let mut lines = head.split("\r\n");
@@ -185,17 +191,22 @@ pub fn wait_for<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
 pub fn heapward_threads() -> Vec<String> {
     let deadline = Instant::now() + Duration::from_secs(2);
     loop {
-        let names = std::fs::read_dir("/proc/self/task").unwrap().filter_map(|task| {
-            // A thread may end between being listed and being read.
-            let name = std::fs::read_to_string(task.ok()?.path().join("comm")).ok()?;
-            Some(name.trim().to_owned())
-        });
-        let names: Vec<String> = names.filter(|name| name.starts_with("heapward")).collect();
+        let names: Vec<String> = thread_names().into_iter().filter(|name| name.starts_with("heapward")).collect();
         if names.is_empty() || Instant::now() > deadline {
             return names;
         }
         std::thread::sleep(Duration::from_millis(5));
     }
+}
+
+/// Names of this process' threads.
+pub fn thread_names() -> Vec<String> {
+    let names = std::fs::read_dir("/proc/self/task").unwrap().filter_map(|task| {
+        // A thread may end between being listed and being read.
+        let name = std::fs::read_to_string(task.ok()?.path().join("comm")).ok()?;
+        Some(name.trim().to_owned())
+    });
+    names.collect()
 }
 
 /// A loopback port that nobody listens on.
@@ -227,7 +238,8 @@ pub fn ask(routes: &heapward::Routes, method: &str, target: &str) -> Reply {
     use http_body_util::BodyExt as _;
     use tower_service::Service as _;
 
-    let request = http::Request::builder().method(method).uri(target).body(()).unwrap();
+    let request =
+        http::Request::builder().method(method).uri(target).body(http_body_util::Empty::<bytes::Bytes>::new()).unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let (head, body) = runtime.block_on(async {
         let (head, body) = routes.service().call(request).await.unwrap().into_parts();

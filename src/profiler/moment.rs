@@ -1,0 +1,184 @@
+//! A heap at one moment: what was copied, without names.
+
+use std::iter::Peekable;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use crate::collect::{Capture, Collector};
+use crate::error::Result;
+use crate::profile::{Cohort, Mapping, Sums, Totals};
+use crate::snapshot::Snapshot;
+use crate::system::loaded_mappings;
+
+/// A heap at one moment.
+pub(crate) enum Moment {
+    /// Copied for one request.
+    Copied(Copied),
+    /// A snapshot that is kept.
+    Kept(Arc<Snapshot>),
+}
+
+/// A copy of the live heap that is no snapshot.
+pub(crate) struct Copied {
+    time: SystemTime,
+    capture: Capture,
+    mappings: Vec<Mapping>,
+}
+
+impl Moment {
+    /// The heap as it is. Takes no snapshot and ends no epoch.
+    pub(super) fn now(collector: &Collector) -> Result<Self> {
+        let capture = collector.peek()?;
+        Ok(Self::Copied(Copied { time: SystemTime::now(), capture, mappings: loaded_mappings() }))
+    }
+
+    pub(super) fn time(&self) -> SystemTime {
+        match self {
+            Self::Copied(copied) => copied.time,
+            Self::Kept(snapshot) => snapshot.time,
+        }
+    }
+
+    pub(super) fn mappings(&self) -> &[Mapping] {
+        match self {
+            Self::Copied(copied) => &copied.mappings,
+            Self::Kept(snapshot) => &snapshot.mappings,
+        }
+    }
+
+    /// One row a stack, sorted by stack, of those alive and those that ever allocated.
+    pub(super) fn rows(&self) -> impl Iterator<Item = Row> {
+        let (cohorts, totals) = match self {
+            Self::Copied(copied) => (&copied.capture.cohorts, &copied.capture.totals),
+            Self::Kept(snapshot) => (&snapshot.cohorts, &snapshot.totals),
+        };
+        Rows { cohorts: cohorts.chunk_by(same_stack as fn(&Cohort, &Cohort) -> bool).peekable(), totals }
+    }
+
+    /// What a reader must know before believing it.
+    pub(super) fn remarks(&self) -> Vec<String> {
+        let (partial, dropped_objects, dropped_stacks) = match self {
+            Self::Copied(Copied { capture, .. }) => {
+                (capture.partial.map(|partial| partial.reason()), capture.dropped_objects, capture.dropped_stacks)
+            }
+            Self::Kept(snapshot) => (snapshot.partial, snapshot.dropped_objects, snapshot.dropped_stacks),
+        };
+        let mut remarks = Vec::new();
+        remarks.extend(partial.map(|reason| format!("partial: {reason}")));
+        if dropped_objects > 0 {
+            remarks.push(format!(
+                "partial: {dropped_objects} samples found no room in the live set so far, and those still alive are \
+                 missing from inuse_* (HEAPWARD_MAX_LIVE_SAMPLES)"
+            ));
+        }
+        if dropped_stacks > 0 {
+            remarks.push(format!(
+                "partial: {dropped_stacks} samples have no stack, because the stack table was full \
+                 (HEAPWARD_MAX_STACKS)"
+            ));
+        }
+        remarks
+    }
+}
+
+fn same_stack(a: &Cohort, b: &Cohort) -> bool {
+    a.stack == b.stack
+}
+
+/// What one stack holds, and what it ever allocated.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Row {
+    pub(super) stack: u32,
+    pub(super) live: Sums,
+    pub(super) totals: Totals,
+}
+
+impl Row {
+    /// The estimates, in the order of [`SAMPLE_TYPES`](crate::profile::SAMPLE_TYPES).
+    pub(super) fn values(&self) -> [i64; 4] {
+        [
+            self.totals.estimated_objects.round() as i64,
+            self.totals.estimated_bytes.round() as i64,
+            self.live.estimated_objects.round() as i64,
+            self.live.estimated_bytes.round() as i64,
+        ]
+    }
+
+    /// Of the objects sampled here, those alive where there are any; in bytes.
+    pub(super) fn average_size(&self) -> i64 {
+        let (objects, bytes) = match self.live.objects {
+            0 => (self.totals.objects, self.totals.bytes),
+            objects => (objects, self.live.bytes),
+        };
+        bytes.checked_div(objects).unwrap_or(0) as i64
+    }
+}
+
+/// Merges two lists that are sorted by stack.
+struct Rows<'a, G: Iterator> {
+    cohorts: Peekable<G>,
+    totals: &'a [Totals],
+}
+
+impl<'a, G: Iterator<Item = &'a [Cohort]>> Iterator for Rows<'a, G> {
+    type Item = Row;
+
+    fn next(&mut self) -> Option<Row> {
+        let stack = match (self.cohorts.peek().map(|group| group[0].stack), self.totals.first()) {
+            (None, None) => return None,
+            (Some(live), Some(total)) => live.min(total.stack),
+            (Some(live), None) => live,
+            (None, Some(total)) => total.stack,
+        };
+        let mut live = Sums::default();
+        if let Some(group) = self.cohorts.next_if(|group| group[0].stack == stack) {
+            group.iter().for_each(|cohort| live += cohort.live);
+        }
+        let totals = match self.totals.split_first() {
+            Some((first, rest)) if first.stack == stack => {
+                self.totals = rest;
+                *first
+            }
+            _ => Totals { stack, ..Totals::default() },
+        };
+        Some(Row { stack, live, totals })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn copied(live: &[(u32, u32, u64)], totals: &[(u32, u64)]) -> Moment {
+        let cohorts = live
+            .iter()
+            .map(|&(stack, epoch, bytes)| Cohort {
+                stack,
+                epoch,
+                live: Sums { objects: 1, bytes, estimated_bytes: bytes as f64, ..Sums::default() },
+            })
+            .collect();
+        let totals = totals
+            .iter()
+            .map(|&(stack, bytes)| Totals {
+                stack,
+                objects: 2,
+                bytes,
+                estimated_bytes: bytes as f64,
+                ..Totals::default()
+            })
+            .collect();
+        Moment::Copied(Copied {
+            time: SystemTime::UNIX_EPOCH,
+            capture: Capture { cohorts, totals, ..Capture::default() },
+            mappings: Vec::new(),
+        })
+    }
+
+    #[test]
+    fn rows_join_the_epochs_of_a_stack_and_keep_what_only_one_list_has() {
+        let moment = copied(&[(1, 0, 10), (1, 4, 20), (3, 1, 5)], &[(1, 100), (2, 40)]);
+        let rows: Vec<_> = moment.rows().map(|row| (row.stack, row.values(), row.average_size())).collect();
+        assert_eq!(rows, [(1, [0, 100, 0, 30], 15), (2, [0, 40, 0, 0], 20), (3, [0, 0, 0, 5], 5)]);
+    }
+}

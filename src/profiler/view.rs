@@ -1,0 +1,218 @@
+//! What a request wants to see of the heap: a moment, or the difference of two.
+
+use std::convert::Infallible;
+use std::io::{self, Write};
+use std::time::Duration;
+
+use super::moment::{Moment, Row};
+use super::places::{Places, Side};
+use crate::collect::{Collector, Source, StackId};
+use crate::format::heap_text::{self, TextRow};
+use crate::format::pprof;
+use crate::profile::{Profile, ReturnAddress, SAMPLE_TYPES};
+use crate::symbolize::SymbolCache;
+
+/// A heap at a moment, or what changed between two.
+pub(crate) struct View {
+    base: Option<Moment>,
+    later: Moment,
+}
+
+/// What a profile says about itself beside its samples.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Shown<'a> {
+    /// The sample type that a viewer shows first.
+    pub(crate) default_sample_type: &'static str,
+    /// A regular expression of the frames that a viewer hides; empty for none.
+    pub(crate) drop_frames: &'a str,
+}
+
+impl View {
+    /// What was there at `moment`.
+    pub(super) fn of(moment: Moment) -> Self {
+        Self { base: None, later: moment }
+    }
+
+    /// `later` − `base`: negative where there was more at `base`.
+    pub(crate) fn difference(base: Moment, later: Moment) -> Self {
+        Self { base: Some(base), later }
+    }
+
+    /// All of it in memory, with names.
+    pub(crate) fn profile(&self, collector: &Collector, cache: &mut SymbolCache) -> Profile {
+        let mut profile = Profile::new(self.later.time(), collector.interval().bytes());
+        profile.duration = self.duration();
+        let mut places = self.places();
+        let stacks = self.later.rows().map(|row| collector.stacks().frames(StackId(row.stack)).len());
+        let (count, frames) = stacks.fold((0, 0), |(count, frames), depth| (count + 1, frames + depth));
+        profile.reserve(count, frames);
+        let Ok(()) = self.samples::<Infallible>(collector, &mut places, &mut |stack, values, average_size| {
+            profile.push(stack.iter().copied(), values, average_size);
+            Ok(())
+        });
+        places.name(cache);
+        profile.comments = self.comments(collector, &places);
+        (profile.mappings, profile.locations) = (places.mappings, places.locations);
+        profile
+    }
+
+    /// As gzipped profile.proto, sample by sample: memory is that of the distinct places in the code.
+    pub(crate) fn write_pprof(
+        &self,
+        collector: &Collector,
+        cache: &mut SymbolCache,
+        shown: &Shown<'_>,
+        out: impl Write,
+    ) -> io::Result<()> {
+        let mut places = self.places();
+        let mut writer = pprof::Writer::new(out, &SAMPLE_TYPES)?;
+        self.samples(collector, &mut places, &mut |stack, values, average_size| {
+            writer.sample(stack, &values, average_size)
+        })?;
+        places.name(cache);
+        let comments = self.comments(collector, &places);
+        writer.finish(&pprof::Tail {
+            time: self.later.time(),
+            duration: self.duration(),
+            period_type: pprof::SPACE,
+            period: collector.interval().bytes(),
+            mappings: &places.mappings,
+            locations: &places.locations,
+            default_sample_type: shown.default_sample_type,
+            drop_frames: shown.drop_frames,
+            comments: &comments,
+        })
+    }
+
+    /// As Go's text for people, values as sampled and not scaled. Of the later moment alone: the format has no
+    /// differences.
+    pub(crate) fn write_text(&self, collector: &Collector, cache: &mut SymbolCache, out: impl Write) -> io::Result<()> {
+        let mut rows: Vec<TextRow> = self
+            .later
+            .rows()
+            .map(|row| TextRow {
+                stack: row.stack,
+                inuse: (row.live.objects, row.live.bytes),
+                alloc: (row.totals.objects, row.totals.bytes),
+            })
+            .collect();
+        let rest = heap_text::fold(&mut rows);
+        let mut places = self.places();
+        for row in &rows {
+            for frame in collector.stacks().frames(StackId(row.stack)) {
+                places.index(Side::Later, frame.call_site());
+            }
+        }
+        places.name(cache);
+        let comments = self.comments(collector, &places);
+        heap_text::write(
+            out,
+            &heap_text::HeapText {
+                sample_interval: collector.interval().bytes(),
+                rows: &rows,
+                rest,
+                mappings: &places.mappings,
+                comments: &comments,
+            },
+            |stack| {
+                collector
+                    .stacks()
+                    .frames(StackId(stack))
+                    .map(|address| (address, places.get(Side::Later, address.call_site()).map(|place| &place.frame)))
+            },
+        )
+    }
+
+    /// The places of this view, none yet.
+    fn places(&self) -> Places<'_> {
+        let later = self.later.mappings();
+        Places::new(later, self.base.as_ref().map_or(later, Moment::mappings))
+    }
+
+    fn duration(&self) -> Duration {
+        let Some(base) = &self.base else { return Duration::ZERO };
+        let (base, later) = (base.time(), self.later.time());
+        later.duration_since(base).unwrap_or_else(|earlier| earlier.duration())
+    }
+
+    /// Calls `sample` with the places of each stack, leaf first, its values and its objects' average size.
+    fn samples<E>(
+        &self,
+        collector: &Collector,
+        places: &mut Places<'_>,
+        sample: &mut dyn FnMut(&[u32], [i64; 4], i64) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let frames = |row: &Row| collector.stacks().frames(StackId(row.stack)).map(ReturnAddress::call_site);
+        let mut stack = Vec::new();
+        let mut add = |places: &mut Places<'_>, side: Side, row: &Row, values: [i64; 4]| {
+            if values == [0; 4] {
+                return Ok(());
+            }
+            stack.clear();
+            stack.extend(frames(row).map(|address| places.index(side, address)));
+            sample(&stack, values, row.average_size())
+        };
+        let Some(base) = &self.base else {
+            return self.later.rows().try_for_each(|row| add(places, Side::Later, &row, row.values()));
+        };
+        for pair in pairs(base.rows(), self.later.rows()) {
+            match pair {
+                (Some(before), Some(after)) if !frames(&after).any(|address| places.has_moved(address)) => {
+                    let (before, values) = (before.values(), after.values());
+                    add(places, Side::Later, &after, std::array::from_fn(|index| values[index] - before[index]))?;
+                }
+                // Of one moment alone, or the addresses belonged to other code then.
+                (before, after) => {
+                    if let Some(row) = before {
+                        add(places, Side::Base, &row, row.values().map(|value| -value))?;
+                    }
+                    if let Some(row) = after {
+                        add(places, Side::Later, &row, row.values())?;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn comments(&self, collector: &Collector, places: &Places<'_>) -> Vec<String> {
+        let mut comments = vec![format!("heapward {}", env!("CARGO_PKG_VERSION"))];
+        comments.extend(self.later.remarks());
+        if let Some(base) = &self.base {
+            comments.push("a difference: what grew is positive, what shrank is negative".to_owned());
+            for remark in base.remarks() {
+                let remark = format!("of the base: {remark}");
+                comments.push(remark);
+            }
+        }
+        if collector.source() == Source::Dump {
+            comments.push(
+                "alloc_* are zero: this jemalloc has no hooks, and its dumps tell only what is in use".to_owned(),
+            );
+        }
+        match collector.without_stack() {
+            0 => {}
+            samples => comments.push(format!(
+                "{samples} samples have no stack, because a CPU profile was being taken: two unwinders at once can crash"
+            )),
+        }
+        comments.extend(places.unnamed());
+        comments
+    }
+}
+
+/// Joins two lists of rows, each sorted by stack.
+fn pairs(
+    base: impl Iterator<Item = Row>,
+    later: impl Iterator<Item = Row>,
+) -> impl Iterator<Item = (Option<Row>, Option<Row>)> {
+    let (mut base, mut later) = (base.peekable(), later.peekable());
+    std::iter::from_fn(move || {
+        let stack = match (base.peek(), later.peek()) {
+            (None, None) => return None,
+            (Some(before), Some(after)) => before.stack.min(after.stack),
+            (Some(row), None) | (None, Some(row)) => row.stack,
+        };
+        Some((base.next_if(|row| row.stack == stack), later.next_if(|row| row.stack == stack)))
+    })
+}
