@@ -12,21 +12,20 @@
 //! snapshot again and again. What is printed is said at the end of the table. `cargo test --benches` runs the
 //! smallest heap once, to see that it still works.
 
-use std::error::Error;
+mod common;
+
 use std::ffi::CString;
 use std::fs::File;
-use std::hint::black_box;
 use std::io::{BufRead, Read, Seek};
 use std::os::fd::AsRawFd;
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use common::{Cost, Result, heap, measure, median, mib, millis, set};
 use heapward::{ByteSize, Profiler, Selector};
 use pprof::protos::Message;
 
 heapward::install!("lg_prof_sample:0");
-
-type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
 /// The bar, at [`BAR_STACKS`].
 const BAR_TIME: Duration = Duration::from_millis(20);
@@ -152,9 +151,7 @@ impl Row {
     }
 
     fn median<T: Copy + Ord>(&self, of: impl Fn(&Run) -> T) -> T {
-        let mut values: Vec<T> = self.runs.iter().map(of).collect();
-        values.sort_unstable();
-        values[values.len() / 2]
+        median(self.runs.iter().map(of))
     }
 
     fn worst<T: Ord>(&self, of: impl Fn(&Run) -> T) -> T {
@@ -250,14 +247,6 @@ text       the dump itself: page cache, in no RSS (jemalloc_pprof writes one as 
     }
 }
 
-fn millis(time: Duration) -> f64 {
-    time.as_secs_f64() * 1e3
-}
-
-fn mib(bytes: u64) -> f64 {
-    bytes as f64 / (1u64 << 20) as f64
-}
-
 /// One process: builds the heap, measures one subject on it, prints a line for each run and one for what was found.
 fn child(subject: Subject, stacks: u32, runs: u32) -> Result<()> {
     match subject {
@@ -273,7 +262,8 @@ fn child(subject: Subject, stacks: u32, runs: u32) -> Result<()> {
                 if run > 0 {
                     std::thread::sleep(PAUSE);
                 }
-                let (snapshot, mut run) = measure(|| Ok(profiler.snapshot()?))?;
+                let (snapshot, cost) = measure(|| Ok(profiler.snapshot()?))?;
+                let mut run = Run::of(cost);
                 run.time = snapshot.duration;
                 run.print();
             }
@@ -284,7 +274,8 @@ fn child(subject: Subject, stacks: u32, runs: u32) -> Result<()> {
             set(b"prof.active\0", true)?;
             let heap = heap(stacks)?;
             for _ in 0..runs {
-                let (mut memfd, mut run) = measure(dump)?;
+                let (mut memfd, cost) = measure(dump)?;
+                let mut run = Run::of(cost);
                 run.text = memfd.stream_position()?;
                 run.print();
             }
@@ -301,10 +292,10 @@ fn child(subject: Subject, stacks: u32, runs: u32) -> Result<()> {
             let control = jemalloc_pprof::PROF_CTL.as_ref().ok_or("jemalloc_pprof finds no profiler")?;
             let mut found = 0;
             for _ in 0..runs {
-                let (profile, run) =
+                let (profile, cost) =
                     measure(|| control.blocking_lock().dump_profile().map_err(|error| error.to_string().into()))?;
                 found = profile.stacks.len();
-                run.print();
+                Run::of(cost).print();
             }
             println!("{found}");
             drop(heap);
@@ -314,55 +305,14 @@ fn child(subject: Subject, stacks: u32, runs: u32) -> Result<()> {
 }
 
 impl Run {
+    fn of(cost: Cost) -> Self {
+        Self { time: cost.wall, wall: cost.wall, peak_rss: cost.peak_rss, retained: cost.retained, text: 0 }
+    }
+
     fn print(&self) {
         let Self { time, wall, peak_rss, retained, text } = self;
         println!("{} {} {peak_rss} {retained} {text}", time.as_nanos(), wall.as_nanos());
     }
-}
-
-/// Runs `work` and measures it; its result is alive until the last figure is read.
-fn measure<T>(work: impl FnOnce() -> Result<T>) -> Result<(T, Run)> {
-    let allocated_before = allocated()?;
-    purge();
-    std::fs::write("/proc/self/clear_refs", "5")?;
-    let (before, _) = rss_and_peak()?;
-    let begun = Instant::now();
-    let result = work()?;
-    let wall = begun.elapsed();
-    let (_, peak) = rss_and_peak()?;
-    let retained = allocated()?.saturating_sub(allocated_before);
-    Ok((result, Run { time: wall, wall, peak_rss: peak.saturating_sub(before), retained, text: 0 }))
-}
-
-/// VmRSS and VmHWM, in bytes.
-fn rss_and_peak() -> Result<(u64, u64)> {
-    let status = std::fs::read_to_string("/proc/self/status")?;
-    let field = |name: &str| -> Result<u64> {
-        let line = status.lines().find_map(|line| line.strip_prefix(name)).ok_or("no such line in status")?;
-        let kib = line.trim().strip_suffix("kB").ok_or("not in kB")?;
-        Ok(kib.trim().parse::<u64>()? << 10)
-    };
-    Ok((field("VmRSS:")?, field("VmHWM:")?))
-}
-
-fn allocated() -> Result<u64> {
-    tikv_jemalloc_ctl::epoch::advance().map_err(|error| error.to_string())?;
-    Ok(tikv_jemalloc_ctl::stats::allocated::read().map_err(|error| error.to_string())? as u64)
-}
-
-/// Gives all free pages back to the system: whoever needs them again shows up in RSS.
-fn purge() {
-    // 4096 is MALLCTL_ARENAS_ALL.
-    let name = c"arena.4096.purge".as_ptr();
-    let (null, none) = (std::ptr::null_mut(), std::ptr::null_mut());
-    // SAFETY: the name is a C string, and this control reads and writes no value.
-    let code = unsafe { tikv_jemalloc_sys::mallctl(name, null, none, null, 0) };
-    assert_eq!(code, 0, "arena.4096.purge");
-}
-
-fn set(switch: &[u8], on: bool) -> Result<()> {
-    // SAFETY: both `prof.active` and `thread.prof.active` are bools.
-    unsafe { tikv_jemalloc_ctl::raw::write(switch, on) }.map_err(|error| error.to_string().into())
 }
 
 /// jemalloc's dump, in memory. The file stands at its end.
@@ -383,47 +333,4 @@ fn stacks_in(gzipped: &[u8]) -> Result<usize> {
     flate2::read::GzDecoder::new(gzipped).read_to_end(&mut bytes)?;
     let profile = pprof::protos::Profile::decode(&bytes[..])?;
     Ok(profile.sample.iter().filter(|sample| sample.value[INUSE_OBJECTS] > 0).count())
-}
-
-/// What is kept: a block on the heap.
-type Object = Box<[u8; 32]>;
-
-/// How many functions are between the heap's maker and the allocation: 2^17 paths.
-const LEVELS: u32 = 17;
-
-/// One object at the end of each of `stacks` call chains, all of the same depth. From here on nothing else is sampled:
-/// whoever takes the heap's measure allocates as it would in a service, where almost nothing is.
-fn heap(stacks: u32) -> Result<Vec<Object>> {
-    assert!(stacks <= 1 << LEVELS);
-    let mut heap = Vec::with_capacity(stacks as usize);
-    heap.extend((0..stacks).map(|path| descend(path, LEVELS)));
-    set(b"thread.prof.active\0", false)?;
-    Ok(heap)
-}
-
-/// Goes left or right by the lowest bit of `path`, `levels` times, and allocates.
-#[inline(always)]
-fn descend(path: u32, levels: u32) -> Object {
-    match (levels, path & 1) {
-        (0, _) => Box::new(black_box([0; 32])),
-        (_, 0) => left(path >> 1, levels - 1),
-        _ => right(path >> 1, levels - 1),
-    }
-}
-
-// What `black_box` does after the call keeps it from becoming a jump, and the number keeps the two functions from being
-// merged into one.
-
-#[inline(never)]
-fn left(path: u32, levels: u32) -> Object {
-    let object = descend(path, levels);
-    black_box(0);
-    black_box(object)
-}
-
-#[inline(never)]
-fn right(path: u32, levels: u32) -> Object {
-    let object = descend(path, levels);
-    black_box(1);
-    black_box(object)
 }

@@ -6,7 +6,7 @@
 //! ```text
 //! heap profile: <inuse objects>: <inuse bytes> [<alloc objects>: <alloc bytes>] @ heap_v2/<R>
 //! <n>: <bytes> [<n>: <bytes>] @ 0x<return address> …        a line per stack, leaf first, most bytes in use first
-//! #	0x<return address>	<function>	<file>:<line>          what people read; programs skip it
+//! # 0x<return address> <function> <file>:<line>           with tabs between; for people, programs skip it
 //!
 //! MAPPED_LIBRARIES:
 //! <lines as in /proc/self/maps>

@@ -13,7 +13,7 @@ use crate::collect::{Collector, LiveObject, Source};
 use crate::error::{Error, ErrorKind, Result};
 use crate::http::{Bound, Routes};
 use crate::profile::{ByteSize, DROP_FRAMES, INUSE_SPACE};
-use crate::profiler::{Config, Gauges, Heap, Shared, Shown, Workers, stopped, warn_of_unknown_variables};
+use crate::profiler::{Config, Gauges, Heap, Shared, Shown, View, Workers, stopped, warn_of_unknown_variables};
 use crate::snapshot::Selector;
 use crate::symbolize::SymbolCache;
 use crate::system::close_in_child;
@@ -133,7 +133,7 @@ impl Profiler {
     ///
     /// [`ErrorKind::NotFound`] when there is no such snapshot.
     pub fn heap_prof(&self, snapshot: Selector) -> Result<Vec<u8>> {
-        self.pprof(Heap::Kept(snapshot))
+        self.pprof(move |shared| shared.view(Heap::Kept(snapshot)))
     }
 
     /// The heap as it is now, as gzipped profile.proto. Takes no snapshot and ends no epoch.
@@ -142,7 +142,7 @@ impl Profiler {
     ///
     /// When the profiler does not run.
     pub fn live_heap_prof(&self) -> Result<Vec<u8>> {
-        self.pprof(Heap::Live)
+        self.pprof(|shared| shared.view(Heap::Live))
     }
 
     /// The `count` sites that hold the most bytes in a snapshot, largest first.
@@ -157,12 +157,22 @@ impl Profiler {
         })
     }
 
-    fn pprof(&self, heap: Heap) -> Result<Vec<u8>> {
+    /// What changed from the snapshot `base` to the snapshot `later`, as gzipped profile.proto with signed values.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::NotFound`] when there is no such snapshot.
+    pub fn diff_heap_prof(&self, base: Selector, later: Selector) -> Result<Vec<u8>> {
+        self.pprof(move |shared| {
+            Ok(View::difference(shared.moment(Heap::Kept(base))?, shared.moment(Heap::Kept(later))?))
+        })
+    }
+
+    fn pprof(&self, view: impl FnOnce(&Shared) -> Result<View> + Send + 'static) -> Result<Vec<u8>> {
         self.render(move |shared, cache| {
             let mut bytes = Vec::new();
             let shown = Shown { default_sample_type: "inuse_space", drop_frames: &DROP_FRAMES };
-            shared
-                .view(heap)?
+            view(shared)?
                 .write_pprof(shared.collector(), cache, &shown, &mut bytes)
                 .map_err(|error| Error::io("writing a profile", error))?;
             Ok(bytes)

@@ -140,7 +140,7 @@ impl View {
         &self,
         collector: &Collector,
         places: &mut Places<'_>,
-        sample: &mut dyn FnMut(&[u32], [i64; 4], i64) -> Result<(), E>,
+        sample: &mut impl FnMut(&[u32], [i64; 4], i64) -> Result<(), E>,
     ) -> Result<(), E> {
         let frames = |row: &Row| collector.stacks().frames(StackId(row.stack)).map(ReturnAddress::call_site);
         let mut stack = Vec::new();
