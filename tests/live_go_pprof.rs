@@ -49,24 +49,84 @@ fn the_leak_is_first_and_the_allocator_is_hidden() {
     let bytes = profiler.heap_prof(Selector::Latest).expect("there is a snapshot");
 
     let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("heap.prof");
-    std::fs::write(&file, &bytes).unwrap();
-    let file = file.to_str().unwrap();
+    let save = |name: &str, bytes: &[u8]| {
+        let file = folder.path().join(name);
+        std::fs::write(&file, bytes).unwrap();
+        file.to_str().unwrap().to_owned()
+    };
+    let file = save("heap.prof", &bytes);
+    let file = file.as_str();
 
     check_table(&stdout(pprof(folder.path(), &["-top", "-nodefraction=0", "-unit=B", file])));
-    check_sums(&stdout(pprof(folder.path(), &["-raw", file])), &bytes, taken.live_bytes);
+    let sums = check_sums(&stdout(pprof(folder.path(), &["-raw", file])), &bytes);
+    // Each sample is rounded to a whole byte.
+    assert!((sums[3] as f64 - taken.live_bytes).abs() <= ROUNDED, "{sums:?} and {}", taken.live_bytes);
+    check_picture(folder.path(), file);
 
     let address = profiler.address().expect("it listens");
-    let url = |token: &str| format!("http://x:{token}@{address}/debug/pprof/heap");
-    check_table(&stdout(pprof(folder.path(), &["-top", "-nodefraction=0", "-unit=B", &url(TOKEN)])));
+    let url = |token: &str, rest: &str| format!("http://x:{token}@{address}/debug/pprof/heap{rest}");
+    check_table(&stdout(pprof(folder.path(), &["-top", "-nodefraction=0", "-unit=B", &url(TOKEN, "")])));
+    // As text, pprof scales the samples itself and looks the names up in this program's file.
+    let text = stdout(pprof(folder.path(), &["-top", "-nodefraction=0", "-unit=B", &url(TOKEN, "?debug=1")]));
+    let row = text.lines().find(|row| row.ends_with("open_sessions_that_nobody_closes")).expect(&text);
+    let cumulative = row.split_whitespace().nth(3).and_then(|bytes| bytes.strip_suffix('B')?.parse().ok()).expect(row);
+    assert!((SESSIONS * SESSION..SESSIONS * SESSION * 21 / 20).contains(&cumulative), "{row}");
 
-    let refused = pprof(folder.path(), &["-top", &url("wrong")]);
-    assert!(!refused.status.success(), "{refused:?}");
-    let why = String::from_utf8_lossy(&refused.stderr);
-    assert!(why.contains("401 Unauthorized"), "{why}");
+    for (rest, token, why) in [
+        ("", "wrong", "401 Unauthorized"),
+        // What only the header X-Go-Pprof makes pprof show.
+        ("?seconds=0", TOKEN, "parameter `seconds` is `0`: allowed is a whole number from 1 to 300"),
+    ] {
+        let refused = pprof(folder.path(), &["-top", &url(token, rest)]);
+        assert!(!refused.status.success(), "{refused:?}");
+        let said = String::from_utf8_lossy(&refused.stderr);
+        assert!(said.contains(why), "{said}");
+    }
 
-    black_box(kept);
+    // What pprof makes of the difference of two files is what ours says.
+    drop(kept.1);
+    let more = open_sessions_that_nobody_closes();
+    let begun = std::time::Instant::now();
+    let later = loop {
+        match profiler.snapshot() {
+            Ok(later) => break later.id,
+            Err(error) => assert!(begun.elapsed().as_secs() < 30, "{error}"),
+        }
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    };
+    let (base, later) = (Selector::Id(taken.id), Selector::Id(later));
+    let later_bytes = profiler.heap_prof(later).unwrap();
+    let later_file = save("later.prof", &later_bytes);
+    let diff_bytes = profiler.diff_heap_prof(base, later).unwrap();
+    let diff_file = save("diff.prof", &diff_bytes);
+    let ours = check_sums(&stdout(pprof(folder.path(), &["-raw", &diff_file])), &diff_bytes);
+    let theirs = raw_sums(&stdout(pprof(folder.path(), &["-raw", "-diff_base", file, &later_file])));
+    assert_eq!(theirs, ours, "to the byte");
+    let leaked = (SESSIONS * SESSION) as i64;
+    assert!((leaked - 2 * PAGE as i64..leaked + leaked / 20).contains(&ours[3]), "{ours:?}");
+    let table = stdout(pprof(folder.path(), &["-top", "-nodefraction=0", "-unit=B", &diff_file]));
+    check_table(&table);
+    let page = table.lines().find(|row| row.contains("live_go_pprof::render_a_page")).expect("what shrank is in it");
+    let shrank: i64 =
+        page.split_whitespace().next().and_then(|bytes| bytes.strip_suffix('B')?.parse().ok()).expect(page);
+    assert!((PAGE as i64..PAGE as i64 + 100).contains(&-shrank), "{page}");
+
+    black_box((kept.0, more));
     profiler.shutdown();
+}
+
+/// Half a byte for each of some thousand samples.
+const ROUNDED: f64 = 2000.0;
+
+/// pprof draws with graphviz, where that is installed.
+#[track_caller]
+fn check_picture(folder: &Path, file: &str) {
+    if Command::new("dot").arg("-V").output().is_err() {
+        eprintln!("no picture: graphviz is not installed");
+        return;
+    }
+    let svg = stdout(pprof(folder, &["-svg", file]));
+    assert!(svg.contains("</svg>") && svg.contains("open_sessions_that_nobody_closes"), "{svg}");
 }
 
 fn pprof(folder: &Path, arguments: &[&str]) -> Output {
@@ -105,12 +165,18 @@ fn check_table(table: &str) {
 }
 
 #[track_caller]
-fn check_sums(raw: &str, gzipped: &[u8], live_bytes: f64) {
+fn check_sums(raw: &str, gzipped: &[u8]) -> [i64; 4] {
     let mut bytes = Vec::new();
     flate2::read::GzDecoder::new(gzipped).read_to_end(&mut bytes).unwrap();
     let profile = protos::Profile::decode(&bytes[..]).unwrap();
     let ours: [i64; 4] = std::array::from_fn(|index| profile.sample.iter().map(|sample| sample.value[index]).sum());
+    assert_eq!(raw_sums(raw), ours);
+    ours
+}
 
+/// The sums of a profile that pprof printed.
+#[track_caller]
+fn raw_sums(raw: &str) -> [i64; 4] {
     // `Samples:`, the types, then `          1      65536          1      65536: 1 2 3 4`, each with its label below.
     let values = |line: &str| -> Option<[i64; 4]> {
         let numbers: Vec<i64> =
@@ -122,8 +188,5 @@ fn check_sums(raw: &str, gzipped: &[u8], live_bytes: f64) {
     for sample in samples.filter_map(values) {
         theirs.iter_mut().zip(sample).for_each(|(sum, value)| *sum += value);
     }
-    assert_eq!(theirs, ours);
-    // Each sample is rounded to a whole byte.
-    let rounding = profile.sample.len() as f64 * 0.5 + 1.0;
-    assert!((ours[3] as f64 - live_bytes).abs() <= rounding, "{ours:?} and {live_bytes}");
+    theirs
 }
