@@ -116,3 +116,45 @@ impl<'a> Places<'a> {
             .then(|| format!("{count} of {} locations have no name: {}", self.locations.len(), reasons.join(", ")))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::profile::BuildId;
+
+    fn mapping(start: u64, build: u8) -> Mapping {
+        Mapping {
+            start,
+            limit: start + 0x1000,
+            file_offset: 0,
+            path: format!("/lib/{build}.so"),
+            build_id: Some(BuildId([build].into())),
+        }
+    }
+
+    #[test]
+    fn an_address_that_belonged_to_another_file_is_another_place() {
+        // At 0x2000 one library was unloaded and another loaded; at 0x1000 there is the program.
+        let (later, base) = ([mapping(0x1000, 1), mapping(0x2000, 3)], [mapping(0x1000, 1), mapping(0x2000, 2)]);
+        let mut places = Places::new(&later, &base);
+        let (program, library, nowhere) = (Address(0x1010), Address(0x2010), Address(0x9));
+        assert_eq!([program, library, nowhere].map(|address| places.has_moved(address)), [false, true, false]);
+        let index = [Side::Later, Side::Base].map(|side| [program, library, nowhere].map(|at| places.index(side, at)));
+        assert_eq!(index, [[0, 1, 2], [0, 3, 2]]);
+        assert_eq!(index[1], [program, library, nowhere].map(|at| places.index(Side::Base, at)), "and stays so");
+        let file = |index: u32| places.locations[index as usize].mapping.map(|at| &*places.mappings[at as usize].path);
+        assert_eq!([0, 1, 2, 3].map(file), [Some("/lib/1.so"), Some("/lib/3.so"), None, Some("/lib/2.so")]);
+        assert_eq!(places.get(Side::Base, library).map(|place| place.mapping), Some(Some(2)));
+        assert_eq!(places.unnamed().unwrap(), "4 of 4 locations have no name: names were not asked for (4)");
+    }
+
+    #[test]
+    fn files_that_stayed_are_shared() {
+        let files = [mapping(0x1000, 1), mapping(0x2000, 2)];
+        let mut places = Places::new(&files, &files);
+        assert_eq!(places.mappings.len(), 2);
+        assert!(!places.has_moved(Address(0x1010)));
+        assert_eq!(places.index(Side::Base, Address(0x1010)), places.index(Side::Later, Address(0x1010)));
+        assert_eq!(places.locations.len(), 1);
+    }
+}
