@@ -11,7 +11,7 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use pprof::protos::{self, Message};
 
-use crate::profile::{DROP_FRAMES, Function, Location, Profile, SAMPLE_TYPES, SampleType};
+use crate::profile::{Function, Location, Profile, SAMPLE_TYPES, SampleType, Trim};
 
 /// Field numbers of profile.proto's `Profile`.
 mod field {
@@ -128,7 +128,7 @@ impl<'p, W: Write> Writer<'p, W> {
     fn scalars(&mut self, profile: &'p Profile) -> io::Result<()> {
         let space = self.value_type(SampleType { name: "space", unit: "bytes" });
         let message = protos::Profile {
-            drop_frames: self.strings.id(&DROP_FRAMES),
+            drop_frames: self.strings.id(Trim::Std.drop_frames()),
             time_nanos: nanos_since_epoch(profile.time),
             duration_nanos: i64::try_from(profile.duration.as_nanos()).unwrap_or(i64::MAX),
             period_type: Some(space),

@@ -13,7 +13,7 @@ use crate::collect::{Collector, LiveObject, Source};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::pprof;
 use crate::http::{Bound, Routes};
-use crate::profile::{ByteSize, INUSE_SPACE};
+use crate::profile::{ByteSize, INUSE_SPACE, Trim};
 use crate::profiler::{Config, Gauges, Heap, Shared, Workers, stopped, warn_of_unknown_variables};
 use crate::snapshot::Selector;
 use crate::symbolize::SymbolCache;
@@ -154,7 +154,7 @@ impl Profiler {
     pub fn top(&self, snapshot: Selector, count: usize) -> Result<Vec<TopSite>> {
         self.render(move |shared, cache| {
             let profile = shared.profile(Heap::Kept(snapshot), cache)?;
-            Ok(Top::of(&profile, INUSE_SPACE, count).rows.into_iter().map(TopSite::of).collect())
+            Ok(Top::of(&profile, INUSE_SPACE, count, Trim::Std).rows.into_iter().map(TopSite::of).collect())
         })
     }
 

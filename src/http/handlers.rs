@@ -13,7 +13,7 @@ use crate::analysis::Top;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::pprof;
 use crate::metrics::{Exposition, scrape};
-use crate::profile::{ByteSize, INUSE_SPACE, SAMPLE_TYPES};
+use crate::profile::{ByteSize, INUSE_SPACE, SAMPLE_TYPES, Trim};
 use crate::profiler::{Heap, Shared};
 use crate::snapshot::{Selector, Snapshot};
 use crate::symbolize::SymbolCache;
@@ -200,7 +200,7 @@ async fn top(shared: &Arc<Shared>, parts: &Parts, selector: Selector) -> Result<
     let as_text = accept(parts).contains("text/plain");
     render(shared, move |shared, cache| {
         let profile = shared.profile(Heap::Kept(selector), cache)?;
-        let top = Top::of(&profile, by, count);
+        let top = Top::of(&profile, by, count, Trim::Std);
         Ok(if as_text {
             answer::text(StatusCode::OK, top_as_text(&top, by))
         } else {
@@ -243,7 +243,8 @@ async fn flamegraph(shared: &Arc<Shared>, parts: &Parts, selector: Selector) -> 
     query.finish()?;
     render(shared, move |shared, cache| {
         let profile = shared.profile(Heap::Kept(selector), cache)?;
-        let svg = crate::format::flamegraph::svg(&profile, by)?;
+        let options = crate::format::flamegraph::Options { by, ..Default::default() };
+        let svg = crate::format::flamegraph::svg(&profile, &options)?;
         Ok(answer::with_body(StatusCode::OK, "image/svg+xml", svg))
     })
     .await
