@@ -14,7 +14,7 @@ pub struct NamedProfile(Profile);
 
 impl NamedProfile {
     /// `stacks` different stacks of `depth` frames. The functions near the root are few and those near the leaf many;
-    /// the last four frames are those of `Vec::push` and the allocator. Every value is scaled by `scale`.
+    /// the last four frames are those of `Vec::push` and the allocator. The first stack holds `scale` times 4 MiB, the n-th the n-th part of that.
     pub fn new(stacks: u32, depth: u32, scale: i64) -> Self {
         let mut profile = Profile::new(SystemTime::UNIX_EPOCH, 1 << 19);
         for name in PLUMBING {
@@ -46,7 +46,8 @@ impl NamedProfile {
                 };
                 frames.push(firsts[depth as usize] + choice % width(depth));
             }
-            let bytes = (1 + (random(&mut seed) % 4096) as i64) * scale;
+            // A few hold much and most hold little.
+            let bytes = (1 << 22) / i64::from(stack + 1) * scale;
             profile.push(frames, [1, bytes, 1, bytes], bytes);
         }
         Self(profile)

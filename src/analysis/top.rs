@@ -139,4 +139,23 @@ mod tests {
         assert_eq!((top.rows.len(), top.sites, top.totals), (1, 2, [2, 3, 2, 3]));
         assert_eq!(top.rows[0].site.function, "b::y");
     }
+
+    #[test]
+    fn what_is_plumbing_is_asked() {
+        let stacks: [(&[Frame], i64); 4] = [
+            (&[known(&["malloc"]), known(&["alloc::vec::Vec<T,A>::push"]), known(&["a::x"]), known(&["main"])], 300),
+            (&[known(&["malloc"]), known(&["core::iter::map"]), known(&["a::x"]), known(&["main"])], 200),
+            (&[known(&["malloc"]), Frame::Unknown(Unknown::NoSymbol), known(&["main"])], 40),
+            (&[known(&["imalloc_fastpath"]), known(&["malloc"])], 5),
+        ];
+        let mut text = String::new();
+        for trim in [Trim::None, Trim::Allocator, Trim::Std] {
+            let top = Top::of(&profile(&stacks), 3, 10, trim);
+            text.push_str(&format!("{trim:?}: {} sites, {:?}\n", top.sites, top.totals));
+            for TopRow { site, values } in &top.rows {
+                text.push_str(&format!("{values:?} {} {}:{}\n", site.function, site.file, site.line));
+            }
+        }
+        crate::golden::check("top.txt", text);
+    }
 }
