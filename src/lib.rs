@@ -3,9 +3,13 @@
 #![deny(unsafe_op_in_unsafe_fn)]
 
 mod analysis;
+#[doc(hidden)]
+pub mod bench;
 mod collect;
 mod error;
 mod format;
+#[cfg(test)]
+mod golden;
 mod handle;
 mod http;
 mod install;

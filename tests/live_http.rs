@@ -14,7 +14,7 @@ use serde_json::Value;
 heapward::install!("lg_prof_sample:12");
 
 /// Every path of the listing, with its content type.
-const ENDPOINTS: [(&str, &str); 16] = [
+const ENDPOINTS: [(&str, &str); 17] = [
     ("/", "text/html; charset=utf-8"),
     ("/debug/pprof/", "text/html; charset=utf-8"),
     ("/debug/pprof/heap", "application/octet-stream"),
@@ -26,6 +26,7 @@ const ENDPOINTS: [(&str, &str); 16] = [
     ("/api/snapshots/peak/heap.prof", "application/octet-stream"),
     ("/api/snapshots/latest/top", "application/json"),
     ("/api/snapshots/latest/flamegraph.svg", "image/svg+xml"),
+    ("/api/snapshots/latest/folded", "text/plain; charset=utf-8"),
     ("/api/diff/baseline/latest/heap.prof", "application/octet-stream"),
     ("/api/diff/baseline/latest/flamegraph.svg", "image/svg+xml"),
     ("/api/memory", "application/json"),
@@ -58,6 +59,7 @@ fn the_server_keeps_its_promises() {
     bad_parameters_are_refused_with_what_is_allowed(&client);
     other_methods_are_refused(&client);
     foreign_hosts_and_origins_are_refused(&client);
+    drawings_show_what_is_asked_for(&client);
     errors_are_marked_for_pprof_alone(&client);
     odd_clients_do_no_harm(&client);
 
@@ -71,6 +73,11 @@ fn the_server_keeps_its_promises() {
 #[inline(never)]
 fn leak_sessions() -> Vec<Vec<u8>> {
     (0..512).map(|_| black_box(vec![1; 16 * 1024])).collect()
+}
+
+#[inline(never)]
+fn grow_after_the_first_snapshot() -> Vec<Vec<u8>> {
+    (0..64).map(|_| black_box(vec![1; 16 * 1024])).collect()
 }
 
 fn ids(client: &Client) -> Vec<u64> {
@@ -96,6 +103,8 @@ fn snapshots_on_request_are_one_a_second(client: &Client, profiler: &Profiler) {
     let taken = client.send("POST", "/api/snapshots", &[]).expect(201).json();
     assert_eq!((taken["id"].as_u64(), taken["reason"].as_str()), (Some(1), Some("requested")));
 
+    // So that there is a difference to the next.
+    std::mem::forget(grow_after_the_first_snapshot());
     let refused = client.send("POST", "/api/snapshots", &[]).expect(429);
     assert!(refused.error().contains("less than 1 s ago"), "{refused:?}");
     let wait: u64 = refused.header("retry-after").expect("Retry-After").parse().expect("whole seconds");
@@ -369,7 +378,7 @@ fn unknown_things_are_not_found(client: &Client) {
             assert!(method == "HEAD" || reply.text().contains(&format!("{known}: ")), "{method} {path}: {reply:?}");
         }
     }
-    for rest in ["", "/heap.prof", "/top", "/flamegraph.svg"] {
+    for rest in ["", "/heap.prof", "/top", "/flamegraph.svg", "/folded"] {
         let error = client.get(&format!("/api/snapshots/99{rest}")).expect(404).error();
         assert_eq!(error, "no snapshot `99`: there are 1, 2, 3, and the names latest, baseline and peak", "{rest}");
     }
@@ -383,14 +392,17 @@ fn bad_parameters_are_refused_with_what_is_allowed(client: &Client) {
             assert!(error.contains(word), "{path}: {error}");
         }
     }
-    for rest in ["", "/heap.prof", "/top", "/flamegraph.svg"] {
+    for rest in ["", "/heap.prof", "/top", "/flamegraph.svg", "/folded"] {
         for bad in ["newest", "-1", "1.5", "99999999999999999999", "%31"] {
             let words = [&format!("`{bad}`"), "an id (a whole number), `latest`, `baseline` or `peak`"];
             check(client, &format!("/api/snapshots/{bad}{rest}"), &words);
         }
     }
     for (path, _) in ENDPOINTS {
-        if path.ends_with("/top") || path.ends_with(".svg") {
+        if path.starts_with("/debug/pprof/") {
+            // As Go's.
+            client.get(&format!("{path}?x=1")).expect(200);
+        } else if path.ends_with("/top") || path.ends_with(".svg") || path.ends_with("/folded") {
             check(client, &format!("{path}?x=1"), &["`x` is unknown: allowed is", "by"]);
             check(client, &format!("{path}?by=inuse_space&by=inuse_space"), &["`by` is given twice: allowed is once"]);
             check(
@@ -398,6 +410,8 @@ fn bad_parameters_are_refused_with_what_is_allowed(client: &Client) {
                 &format!("{path}?by=bytes"),
                 &["`by` is `bytes`: allowed is alloc_objects, alloc_space, inuse_objects, inuse_space"],
             );
+        } else if path.ends_with("heap.prof") {
+            check(client, &format!("{path}?x=1"), &["`x` is unknown: allowed is trim"]);
         } else {
             check(client, &format!("{path}?x=1"), &["`x` is unknown: none is allowed here"]);
             check(client, &format!("{path}?x"), &["`x` is unknown"]);
@@ -458,6 +472,61 @@ fn foreign_hosts_and_origins_are_refused(client: &Client) {
     assert_eq!(ids(client), before);
     let old = client.send_raw(b"GET /healthz HTTP/1.0\r\n\r\n");
     assert!(old.starts_with(b"HTTP/1.0 200"), "HTTP/1.0 has no Host: {}", String::from_utf8_lossy(&old));
+}
+
+fn drawings_show_what_is_asked_for(client: &Client) {
+    let latest = "/api/snapshots/latest";
+    let get = |path: &str| client.get(path).expect(200).text().to_owned();
+    let all = get(&format!("{latest}/folded"));
+    let largest = |text: &str| -> usize {
+        let leaks = text.lines().filter(|line| line.contains("leak_sessions"));
+        leaks.map(|line| line.rsplit_once(' ').unwrap().1.parse().unwrap()).max().unwrap()
+    };
+    // Estimates: 98% of such blocks are sampled.
+    assert!((450..570).contains(&(largest(&all) / (16 * 1024))), "{}", largest(&all));
+    assert!(!all.contains("__rust_alloc") && !all.contains("alloc::vec::from_elem"), "trimmed: {all}");
+    assert!(get(&format!("{latest}/folded?trim=none")).contains("__rust_alloc"));
+    let allocator = get(&format!("{latest}/folded?trim=allocator"));
+    let wrong: Vec<&str> = allocator.lines().filter(|line| line.contains("__rust_alloc")).collect();
+    assert!(allocator.contains("alloc::") && wrong.is_empty(), "{wrong:?}");
+    let objects = get(&format!("{latest}/folded?by=inuse_objects&site=leak_sessions"));
+    assert!(objects.lines().all(|line| line.contains("leak_sessions")), "{objects}");
+    assert!((450..570).contains(&largest(&objects)), "{objects}");
+    assert!(get(&format!("{latest}/folded?min=100")).lines().count() < all.lines().count());
+
+    let svg = get(&format!("{latest}/flamegraph.svg?site=leak_sessions&by=alloc_space&min=0&trim=none"));
+    assert!(svg.contains("leak_sessions") && svg.contains("alloc_space, snapshot 3 ("), "{svg}");
+    assert!(!svg.contains("grow_after_the_first_snapshot"));
+    let diff = get("/api/diff/1/3/flamegraph.svg");
+    assert!(diff.contains("grow_after_the_first_snapshot") && diff.contains("against 1"), "{diff}");
+    assert!(client.get("/api/diff/1/1/flamegraph.svg").expect(404).error().contains("nothing differs"));
+
+    for (trim, shown) in [("none", true), ("allocator", false), ("std", false)] {
+        let top = client.get(&format!("{latest}/top?trim={trim}&n=1000")).expect(200).json();
+        let rows = top["top"].as_array().unwrap();
+        let named = |name: &str| rows.iter().any(|row| row["function"].as_str().unwrap().contains(name));
+        assert_eq!(named("leak_sessions"), trim == "std", "{trim}: {rows:?}");
+        assert_eq!(named("prof_backtrace") || named("imalloc"), shown, "{trim}: {rows:?}");
+        let profile = client.get(&format!("{latest}/heap.prof?trim={trim}")).expect(200).profile();
+        let drop = string(&profile, profile.drop_frames);
+        assert_eq!((drop.is_empty(), drop.contains("::vec::")), (trim == "none", trim == "std"), "{drop}");
+        let live = client.get(&format!("/debug/pprof/heap?trim={trim}")).expect(200).profile();
+        assert_eq!(string(&live, live.drop_frames), drop);
+    }
+    for (path, why) in [
+        ("flamegraph.svg?by=bytes", "allowed is alloc_objects, alloc_space, inuse_objects, inuse_space"),
+        ("flamegraph.svg?min=x", "allowed is a number of percent from 0 to 100"),
+        ("folded?trim=all", "`trim`"),
+        ("folded?site=", "`site` is empty"),
+        ("folded?title=x", "`title` is unknown: allowed is by, site, min, trim"),
+        ("top?trim=all", "`trim`"),
+        ("heap.prof?trim=all", "`trim`"),
+    ] {
+        let error = client.get(&format!("{latest}/{path}")).expect(400).error();
+        assert!(error.contains(why), "{path}: {error}");
+    }
+    let nothing = client.get(&format!("{latest}/folded?site=no_such_function")).expect(404).error();
+    assert!(nothing.contains("no_such_function") && nothing.contains("leak_sessions"), "{nothing}");
 }
 
 fn errors_are_marked_for_pprof_alone(client: &Client) {

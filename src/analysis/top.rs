@@ -1,10 +1,11 @@
 //! Which sites hold and allocate the most.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 
-use crate::profile::{Frame, Location, Profile, ProfileSample, plumbing};
+use crate::profile::{NO_STACK, Place, Profile, Trim, Trimmer};
 
-/// Where a person would look: the first frame from the leaf that is not plumbing.
+/// Where a person would look: the first frame from the leaf that is not plumbing. See [`Trimmer::site`].
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Site {
     /// Function, or the address with its file where there is no name.
@@ -36,75 +37,47 @@ pub(crate) struct Top {
 }
 
 impl Top {
-    /// The `count` largest sites of `profile` by the value at index `by`.
-    pub(crate) fn of(profile: &Profile, by: usize, count: usize) -> Self {
-        let mut sites: HashMap<Site, [i64; 4]> = HashMap::new();
+    /// The `count` largest sites of `profile` by the value at index `by`. With less than [`Trim::Std`], the leaves that
+    /// are left after the cut.
+    pub(crate) fn of(profile: &Profile, by: usize, count: usize, trim: Trim) -> Self {
+        let trimmer = Trimmer::of(profile, trim);
+        let mut sites: HashMap<SiteKey<'_>, [i64; 4]> = HashMap::new();
         for sample in &profile.samples {
-            let values = sites.entry(site(profile, sample)).or_default();
+            let values = sites.entry(site(trimmer.site(sample))).or_default();
             for (sum, value) in values.iter_mut().zip(sample.values) {
                 *sum = sum.saturating_add(value);
             }
         }
         let found = sites.len();
-        let mut rows: Vec<TopRow> = sites.into_iter().map(|(site, values)| TopRow { site, values }).collect();
-        rows.sort_by(|a, b| {
-            let size = |row: &TopRow| row.values.get(by).map(|value| value.unsigned_abs());
-            size(b)
-                .cmp(&size(a))
-                .then_with(|| a.site.function.cmp(&b.site.function))
-                .then(a.site.line.cmp(&b.site.line))
-        });
+        let mut rows: Vec<(SiteKey<'_>, [i64; 4])> = sites.into_iter().collect();
+        let size = |values: &[i64; 4]| values.get(by).map(|value| value.unsigned_abs());
+        rows.sort_by(|(a_site, a), (b_site, b)| size(b).cmp(&size(a)).then_with(|| a_site.cmp(b_site)));
         rows.truncate(count);
-        Self { rows, totals: profile.totals(), sites: found }
+        let row = |((function, file, line), values): (SiteKey<'_>, _)| {
+            let site = Site { function: function.into_owned(), file: file.to_owned(), line };
+            TopRow { site, values }
+        };
+        Self { rows: rows.into_iter().map(row).collect(), totals: profile.totals(), sites: found }
     }
 }
 
-fn site(profile: &Profile, sample: &ProfileSample) -> Site {
-    let stack = profile.stack(sample);
-    let locations = || stack.iter().filter_map(|&index| profile.locations.get(index as usize));
-    for location in locations() {
-        match &location.frame {
-            Frame::Unknown(_) => return unknown(profile, location),
-            Frame::Known(functions) => {
-                if let Some(function) =
-                    functions.iter().find(|function| plumbing(&function.name, &function.file).is_none())
-                {
-                    return Site {
-                        function: function.name.to_string(),
-                        file: function.file.to_string(),
-                        line: function.line,
-                    };
-                }
-            }
-        }
-    }
-    // Nothing but plumbing: a thread of the runtime, say. The outermost name tells most.
-    let root = locations().next_back().and_then(|location| location.frame.functions().last().cloned());
-    match root {
-        Some(function) => {
-            Site { function: function.name.to_string(), file: function.file.to_string(), line: function.line }
-        }
-        None => Site { function: "[no stack]".to_owned(), file: String::new(), line: 0 },
-    }
-}
+/// Function, file, line, as in [`Site`].
+type SiteKey<'p> = (Cow<'p, str>, &'p str, u32);
 
-fn unknown(profile: &Profile, location: &Location) -> Site {
-    let mapping = location.mapping.and_then(|index| profile.mappings.get(index as usize));
-    let function = match mapping {
-        Some(mapping) => {
-            let offset = location.address.0 - mapping.start + mapping.file_offset;
-            let file = mapping.path.rsplit('/').next().unwrap_or(&mapping.path);
-            format!("{file}+{offset:#x}")
+fn site(place: Option<Place<'_>>) -> SiteKey<'_> {
+    match place {
+        Some(place) => {
+            let (file, line) = place.function.map_or(("", 0), |function| (&*function.file, function.line));
+            (place.name(), file, line)
         }
-        None => format!("{:#x}", location.address.0),
-    };
-    Site { function, file: String::new(), line: 0 }
+        None => (NO_STACK.into(), "", 0),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::profile::{Address, Function, Mapping, Unknown};
+    use crate::profile::{Address, Frame, Function, Location, Mapping, Unknown};
     use std::time::SystemTime;
 
     fn known(names: &[&str]) -> Frame {
@@ -145,7 +118,7 @@ mod tests {
             known(&["<alloc::vec::Vec<u8>>::push", "service::session::open"]),
         ];
         let other = [known(&["service::session::open"]), known(&["main"])];
-        let top = Top::of(&profile(&[(&stack, 100), (&other, 50)]), 3, 10);
+        let top = Top::of(&profile(&[(&stack, 100), (&other, 50)]), 3, 10, Trim::Std);
         assert_eq!(top.rows.len(), 1);
         assert_eq!(top.rows[0].site.function, "service::session::open");
         assert_eq!(top.rows[0].values, [2, 150, 2, 150]);
@@ -154,7 +127,7 @@ mod tests {
     #[test]
     fn a_frame_without_a_name_is_a_place_too() {
         let stack = [Frame::Unknown(Unknown::NoSymbol), known(&["main"])];
-        let top = Top::of(&profile(&[(&stack, 1), (&[], 2)]), 3, 10);
+        let top = Top::of(&profile(&[(&stack, 1), (&[], 2)]), 3, 10, Trim::Std);
         assert_eq!(top.rows[0].site.function, "[no stack]");
         assert_eq!(top.rows[1].site.function, "service+0x244");
     }
@@ -162,8 +135,27 @@ mod tests {
     #[test]
     fn cut_rows_still_count_in_the_totals() {
         let (a, b) = ([known(&["a::x"])], [known(&["b::y"])]);
-        let top = Top::of(&profile(&[(&a, 1), (&b, 2)]), 3, 1);
+        let top = Top::of(&profile(&[(&a, 1), (&b, 2)]), 3, 1, Trim::Std);
         assert_eq!((top.rows.len(), top.sites, top.totals), (1, 2, [2, 3, 2, 3]));
         assert_eq!(top.rows[0].site.function, "b::y");
+    }
+
+    #[test]
+    fn what_is_plumbing_is_asked() {
+        let stacks: [(&[Frame], i64); 4] = [
+            (&[known(&["malloc"]), known(&["alloc::vec::Vec<T,A>::push"]), known(&["a::x"]), known(&["main"])], 300),
+            (&[known(&["malloc"]), known(&["core::iter::map"]), known(&["a::x"]), known(&["main"])], 200),
+            (&[known(&["malloc"]), Frame::Unknown(Unknown::NoSymbol), known(&["main"])], 40),
+            (&[known(&["imalloc_fastpath"]), known(&["malloc"])], 5),
+        ];
+        let mut text = String::new();
+        for trim in [Trim::None, Trim::Allocator, Trim::Std] {
+            let top = Top::of(&profile(&stacks), 3, 10, trim);
+            text.push_str(&format!("{trim:?}: {} sites, {:?}\n", top.sites, top.totals));
+            for TopRow { site, values } in &top.rows {
+                text.push_str(&format!("{values:?} {} {}:{}\n", site.function, site.file, site.line));
+            }
+        }
+        crate::golden::check("top.txt", text);
     }
 }

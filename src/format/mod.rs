@@ -1,6 +1,9 @@
 //! Bytes ↔ profile, pure.
 
+mod call_tree;
 pub(crate) mod flamegraph;
+pub(crate) mod folded;
+mod frame_names;
 pub(crate) mod heap_text;
 pub(crate) mod heap_v2;
 pub(crate) mod pprof;

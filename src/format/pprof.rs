@@ -13,7 +13,7 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use pprof::protos::{self, Message};
 
-use crate::profile::{DROP_FRAMES, Function, Location, Mapping, Profile, SAMPLE_TYPES, SampleType};
+use crate::profile::{Function, Location, Mapping, Profile, SAMPLE_TYPES, SampleType, Trim};
 
 /// Field numbers of profile.proto's `Profile`.
 mod field {
@@ -64,7 +64,7 @@ pub(crate) fn write(profile: &Profile, out: impl Write) -> io::Result<()> {
         mappings: &profile.mappings,
         locations: &profile.locations,
         default_sample_type: profile.default_sample_type,
-        drop_frames: &DROP_FRAMES,
+        drop_frames: Trim::Std.drop_frames(),
         comments: &profile.comments,
     };
     writer.finish(&tail)

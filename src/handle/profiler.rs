@@ -12,7 +12,7 @@ use crate::analysis::Top;
 use crate::collect::{Collector, LiveObject, Source};
 use crate::error::{Error, ErrorKind, Result};
 use crate::http::{Bound, Routes};
-use crate::profile::{ByteSize, DROP_FRAMES, INUSE_SPACE};
+use crate::profile::{ByteSize, INUSE_SPACE, Trim};
 use crate::profiler::{Config, Gauges, Heap, Shared, Shown, View, Workers, stopped, warn_of_unknown_variables};
 use crate::snapshot::Selector;
 use crate::symbolize::SymbolCache;
@@ -153,7 +153,7 @@ impl Profiler {
     pub fn top(&self, snapshot: Selector, count: usize) -> Result<Vec<TopSite>> {
         self.render(move |shared, cache| {
             let profile = shared.profile(Heap::Kept(snapshot), cache)?;
-            Ok(Top::of(&profile, INUSE_SPACE, count).rows.into_iter().map(TopSite::of).collect())
+            Ok(Top::of(&profile, INUSE_SPACE, count, Trim::Std).rows.into_iter().map(TopSite::of).collect())
         })
     }
 
@@ -171,7 +171,7 @@ impl Profiler {
     fn pprof(&self, view: impl FnOnce(&Shared) -> Result<View> + Send + 'static) -> Result<Vec<u8>> {
         self.render(move |shared, cache| {
             let mut bytes = Vec::new();
-            let shown = Shown { default_sample_type: "inuse_space", drop_frames: &DROP_FRAMES };
+            let shown = Shown { default_sample_type: "inuse_space", trim: Trim::Std };
             view(shared)?
                 .write_pprof(shared.collector(), cache, &shown, &mut bytes)
                 .map_err(|error| Error::io("writing a profile", error))?;

@@ -14,13 +14,15 @@ use super::query::Query;
 use super::render::{gave_up, render};
 use crate::analysis::Top;
 use crate::error::Result;
+use crate::format::flamegraph::{self, Options};
+use crate::format::folded;
 use crate::metrics::{Exposition, scrape};
-use crate::profile::{ByteSize, DROP_FRAMES, INUSE_SPACE, SAMPLE_TYPES};
+use crate::profile::{ByteSize, INUSE_SPACE, SAMPLE_TYPES};
 use crate::profiler::{Heap, Shared, Shown, View};
 use crate::snapshot::{Selector, Snapshot};
 
 /// What can be asked, for the listing.
-const PATHS: [(&str, &str); 15] = [
+const PATHS: [(&str, &str); 16] = [
     ("debug/pprof/", "profiles for go tool pprof and scrapers, as Go's net/http/pprof"),
     ("debug/pprof/heap", "the live heap now, for go tool pprof"),
     ("debug/pprof/allocs", "the same, showing all allocations first"),
@@ -30,7 +32,8 @@ const PATHS: [(&str, &str); 15] = [
     ("api/snapshots/baseline/heap.prof", "the first snapshot"),
     ("api/snapshots/peak/heap.prof", "the snapshot with the highest RSS"),
     ("api/snapshots/latest/top", "its largest sites"),
-    ("api/snapshots/latest/flamegraph.svg", "its flame graph"),
+    ("api/snapshots/latest/flamegraph.svg", "its flame graph; ?by=, ?site=, ?min=, ?trim="),
+    ("api/snapshots/latest/folded", "its stacks as folded text, for other tools"),
     ("api/diff/baseline/latest/heap.prof", "what changed between two snapshots, for go tool pprof"),
     ("api/diff/baseline/latest/flamegraph.svg", "the same as a flame graph"),
     ("api/memory", "memory gauges and heapward's own figures"),
@@ -71,8 +74,10 @@ pub(super) enum Endpoint<'p> {
     SnapshotProfile(&'p str),
     SnapshotTop(&'p str),
     SnapshotFlamegraph(&'p str),
+    SnapshotFolded(&'p str),
     /// Base, then later.
     DiffProfile(&'p str, &'p str),
+    DiffFlamegraph(&'p str, &'p str),
 }
 
 impl<'p> Endpoint<'p> {
@@ -95,7 +100,9 @@ impl<'p> Endpoint<'p> {
             ["api", "snapshots", selector, "heap.prof"] => Self::SnapshotProfile(selector),
             ["api", "snapshots", selector, "top"] => Self::SnapshotTop(selector),
             ["api", "snapshots", selector, "flamegraph.svg"] => Self::SnapshotFlamegraph(selector),
+            ["api", "snapshots", selector, "folded"] => Self::SnapshotFolded(selector),
             ["api", "diff", base, later, "heap.prof"] => Self::DiffProfile(base, later),
+            ["api", "diff", base, later, "flamegraph.svg"] => Self::DiffFlamegraph(base, later),
             _ => return None,
         })
     }
@@ -135,8 +142,10 @@ pub(super) async fn answer(
         Endpoint::Snapshot(selector) => one(shared, parts, selector.parse()?),
         Endpoint::SnapshotProfile(selector) => heap_prof(shared, parts, None, selector.parse()?).await,
         Endpoint::SnapshotTop(selector) => top(shared, parts, selector.parse()?).await,
-        Endpoint::SnapshotFlamegraph(selector) => flamegraph(shared, parts, selector.parse()?).await,
+        Endpoint::SnapshotFlamegraph(selector) => flamegraph(shared, parts, None, selector.parse()?).await,
+        Endpoint::SnapshotFolded(selector) => folded(shared, parts, selector.parse()?).await,
         Endpoint::DiffProfile(base, later) => heap_prof(shared, parts, Some(base.parse()?), later.parse()?).await,
+        Endpoint::DiffFlamegraph(base, later) => flamegraph(shared, parts, Some(base.parse()?), later.parse()?).await,
     }
 }
 
@@ -203,8 +212,9 @@ fn one(shared: &Shared, parts: &Parts, selector: Selector) -> Result<Answer> {
 
 /// A snapshot, or what changed in it since `base`.
 async fn heap_prof(shared: &Arc<Shared>, parts: &Parts, base: Option<Selector>, later: Selector) -> Result<Answer> {
-    no_parameters(parts)?;
-    let shown = Shown { default_sample_type: "inuse_space", drop_frames: &DROP_FRAMES };
+    let mut query = Query::parse(parts.uri.query());
+    let shown = Shown { default_sample_type: "inuse_space", trim: query.parsed("trim")?.unwrap_or_default() };
+    query.finish()?;
     render(shared, move |shared, cache| {
         let view = match base {
             Some(base) => View::difference(shared.moment(Heap::Kept(base))?, shared.moment(Heap::Kept(later))?),
@@ -222,11 +232,12 @@ async fn top(shared: &Arc<Shared>, parts: &Parts, selector: Selector) -> Result<
     let mut query = Query::parse(parts.uri.query());
     let count = query.number("n", 1..=10_000, 20)?;
     let by = query.word("by", &names, INUSE_SPACE)?;
+    let trim = query.parsed("trim")?.unwrap_or_default();
     query.finish()?;
     let as_text = accept(parts).contains("text/plain");
     render(shared, move |shared, cache| {
         let profile = shared.profile(Heap::Kept(selector), cache)?;
-        let top = Top::of(&profile, by, count);
+        let top = Top::of(&profile, by, count, trim);
         Ok(if as_text {
             answer::text(StatusCode::OK, top_as_text(&top, by))
         } else {
@@ -262,15 +273,53 @@ fn top_as_text(top: &Top, by: usize) -> String {
     text
 }
 
-async fn flamegraph(shared: &Arc<Shared>, parts: &Parts, selector: Selector) -> Result<Answer> {
+/// What a drawing is asked to show.
+fn drawing(query: &mut Query, default_min_percent: f64) -> Result<Options> {
     let names = SAMPLE_TYPES.map(|sample_type| sample_type.name);
+    Ok(Options {
+        by: query.word("by", &names, INUSE_SPACE)?,
+        site: query.text("site")?,
+        min_percent: query.percent("min", default_min_percent)?,
+        trim: query.parsed("trim")?.unwrap_or_default(),
+        title: None,
+    })
+}
+
+/// A snapshot, or what changed in it since `base`.
+async fn flamegraph(shared: &Arc<Shared>, parts: &Parts, base: Option<Selector>, later: Selector) -> Result<Answer> {
     let mut query = Query::parse(parts.uri.query());
-    let by = query.word("by", &names, INUSE_SPACE)?;
+    let mut options = drawing(&mut query, flamegraph::DEFAULT_MIN_PERCENT)?;
     query.finish()?;
     render(shared, move |shared, cache| {
-        let profile = shared.profile(Heap::Kept(selector), cache)?;
-        let svg = crate::format::flamegraph::svg(&profile, by)?;
+        // By its number: a picture is saved, and `latest` is another tomorrow.
+        let find = |selector: Selector| shared.history().find(selector).map(|snapshot| Selector::Id(snapshot.id));
+        let (base, later) = (base.map(find).transpose()?, find(later)?);
+        let profile = shared.profile(Heap::Kept(later), cache)?;
+        let by = SAMPLE_TYPES.get(options.by).map_or("", |sample_type| sample_type.name);
+        let when = super::json::time(profile.time);
+        let svg = match base {
+            Some(base) => {
+                options.title = Some(format!("heapward: {by}, snapshot {later} ({when}) against {base}"));
+                flamegraph::differential(&shared.profile(Heap::Kept(base), cache)?, &profile, &options)?
+            }
+            None => {
+                options.title = Some(format!("heapward: {by}, snapshot {later} ({when})"));
+                flamegraph::svg(&profile, &options)?
+            }
+        };
         Ok(answer::with_body(StatusCode::OK, "image/svg+xml", svg))
+    })
+    .await
+}
+
+async fn folded(shared: &Arc<Shared>, parts: &Parts, selector: Selector) -> Result<Answer> {
+    let mut query = Query::parse(parts.uri.query());
+    let options = drawing(&mut query, folded::DEFAULT_MIN_PERCENT)?;
+    query.finish()?;
+    render(shared, move |shared, cache| {
+        let mut body = Vec::new();
+        folded::write(&shared.profile(Heap::Kept(selector), cache)?, &options, &mut body)?;
+        Ok(answer::text(StatusCode::OK, body))
     })
     .await
 }

@@ -16,7 +16,7 @@ use super::answer::{self, Answer};
 use super::query::Query;
 use super::render::{render, wait};
 use crate::error::{Error, Result};
-use crate::profile::{Address, DROP_FRAMES};
+use crate::profile::Address;
 use crate::profiler::{Heap, Shared, Shown, View};
 
 /// What can be asked for, for the listing.
@@ -63,7 +63,7 @@ pub(super) async fn heap(
             "parameters `seconds` and `debug` do not go together: a difference has no text form",
         ));
     }
-    let shown = Shown { default_sample_type, drop_frames: &DROP_FRAMES };
+    let shown = Shown { default_sample_type, trim: query.parsed("trim")?.unwrap_or_default() };
     let Some(seconds) = seconds else {
         return render(shared, move |shared, cache| {
             if purge {

@@ -1,5 +1,7 @@
 //! Query parameters: what is not known or not allowed is refused, with what is.
 
+use std::str::FromStr;
+
 use crate::error::{Error, Result};
 
 /// The parameters of one request. Each must be taken; [`Query::finish`] refuses what is left.
@@ -53,6 +55,31 @@ impl Query {
         Ok(Some(number))
     }
 
+    /// Any text but the empty one, when it is given.
+    pub(super) fn text(&mut self, name: &'static str) -> Result<Option<String>> {
+        match self.take(name)? {
+            Some(text) if text.is_empty() => {
+                Err(Error::config(format!("parameter `{name}` is empty: allowed is any text, or leave it out")))
+            }
+            text => Ok(text),
+        }
+    }
+
+    /// A share in percent.
+    pub(super) fn percent(&mut self, name: &'static str, default: f64) -> Result<f64> {
+        let Some(text) = self.take(name)? else { return Ok(default) };
+        let number = text.strip_suffix('%').unwrap_or(&text).parse().ok();
+        number.filter(|number| (0.0..=100.0).contains(number)).ok_or_else(|| {
+            Error::config(format!("parameter `{name}` is `{text}`: allowed is a number of percent from 0 to 100"))
+        })
+    }
+
+    /// What says of itself how it is written, when it is given.
+    pub(super) fn parsed<T: FromStr<Err = Error>>(&mut self, name: &'static str) -> Result<Option<T>> {
+        let Some(text) = self.take(name)? else { return Ok(None) };
+        text.parse().map(Some).map_err(|error| Error::config(format!("parameter `{name}`: {error}")))
+    }
+
     /// The index of one of `words`.
     pub(super) fn word(&mut self, name: &'static str, words: &[&str], default: usize) -> Result<usize> {
         let Some(text) = self.take(name)? else { return Ok(default) };
@@ -76,6 +103,26 @@ impl Query {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::profile::Trim;
+
+    #[test]
+    fn percents_texts_and_words_of_their_own() {
+        let percent = |query| Query::parse(Some(query)).percent("min", 0.05).map_err(|error| error.to_string());
+        assert_eq!([percent(""), percent("min=1.5"), percent("min=2%25")], [Ok(0.05), Ok(1.5), Ok(2.0)]);
+        for wrong in ["-1", "101", "NaN", "inf", "x", "%25"] {
+            let shown = wrong.replace("%25", "%");
+            let expect = format!("parameter `min` is `{shown}`: allowed is a number of percent from 0 to 100");
+            assert_eq!(percent(&format!("min={wrong}")), Err(expect));
+        }
+        let mut query = Query::parse(Some("site=a%3Bb&x="));
+        assert_eq!(query.text("site").unwrap().as_deref(), Some("a;b"));
+        assert_eq!(query.text("nothing").unwrap(), None);
+        assert!(query.text("x").is_err());
+        let trim = |query| Query::parse(Some(query)).parsed::<Trim>("trim");
+        assert_eq!((trim("").unwrap(), trim("trim=none").unwrap()), (None, Some(Trim::None)));
+        let refused = trim("trim=all").unwrap_err().to_string();
+        assert!(refused.starts_with("parameter `trim`: ") && refused.contains("allocator"), "{refused}");
+    }
 
     fn refused(query: &str) -> String {
         let read = || -> Result<(usize, usize)> {

@@ -9,6 +9,7 @@ mod estimate;
 mod frame;
 mod mapping;
 mod model;
+mod place;
 mod reading;
 mod trim;
 
@@ -19,5 +20,6 @@ pub(crate) use estimate::SampleInterval;
 pub(crate) use frame::{Frame, Function, Unknown};
 pub(crate) use mapping::{BuildId, Mapping};
 pub(crate) use model::{INUSE_SPACE, Location, Profile, ProfileSample, SAMPLE_TYPES, SampleType};
+pub(crate) use place::{NO_STACK, Place};
 pub(crate) use reading::{AllocatorMemory, CgroupMemory, ProcessMemory, Reading};
-pub(crate) use trim::{DROP_FRAMES, plumbing};
+pub(crate) use trim::{Trim, Trimmer};

@@ -1,261 +1,53 @@
-//! Which frames are allocator and language plumbing: the one place that decides, as data.
-//!
-//! Two questions, with different answers. A *site* is found from the leaf upwards, so every frame of the language's
-//! own crates may be skipped until the first other one. `drop_frames` is applied by viewers from the root downwards
-//! and takes away all that is leafward of the first match, so it may name only functions that never call back into
-//! a service's code: not `Iterator::map`, not `FnOnce::call_once`, not `Vec::retain`.
+//! How much of a stack is taken for plumbing and not shown.
 
+mod rules;
+mod trimmer;
+
+use std::str::FromStr;
 use std::sync::LazyLock;
 
-/// Why a frame is not where a person would look.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Plumbing {
-    /// jemalloc, or Rust's way to it.
+use crate::error::{Error, Result};
+
+pub(crate) use trimmer::Trimmer;
+
+/// How much of a stack's leafward end is plumbing that nobody wants to see.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Trim {
+    /// Nothing: every frame is shown.
+    None,
+    /// The allocator: from the outermost of its functions on, nothing is shown.
     Allocator,
-    /// `core`, `alloc`, `std` or a collection built on them.
+    /// Also what the language and its collections allocate on their own account: `Vec::push`, `HashMap::insert`.
+    #[default]
     Std,
 }
 
-/// C functions of an allocator, without jemalloc's prefixes.
-const ALLOCATOR_FUNCTIONS: [&str; 30] = [
-    "malloc",
-    "calloc",
-    "realloc",
-    "reallocarray",
-    "free",
-    "posix_memalign",
-    "aligned_alloc",
-    "memalign",
-    "valloc",
-    "pvalloc",
-    "mallocx",
-    "rallocx",
-    "xallocx",
-    "sdallocx",
-    "malloc_default",
-    "malloc_slow",
-    "imalloc",
-    "imalloc_body",
-    "imalloc_no_sample",
-    "imalloc_sample",
-    "do_rallocx",
-    "irallocx_prof",
-    "fallback_alloc",
-    "calloc_default",
-    "prof_alloc_prep",
-    "prof_tctx_create",
-    "prof_backtrace",
-    "prof_backtrace_impl",
-    "operator new",
-    "operator new[]",
-];
+impl Trim {
+    const ALL: [(&str, Self); 3] = [("none", Self::None), ("allocator", Self::Allocator), ("std", Self::Std)];
 
-/// jemalloc's prefixes for those.
-const ALLOCATOR_PREFIXES: [&str; 5] = ["_rjem_je_", "_rjem_", "je_", "__libc_", "__GI___libc_"];
-
-/// Paths of Rust's way to the allocator.
-const ALLOCATOR_PATHS: [&str; 10] = [
-    "__rust_alloc",
-    "__rust_realloc",
-    "__rdl_",
-    "__rg_",
-    "__rustc::",
-    "alloc::alloc::",
-    "std::alloc::",
-    "tikv_jemallocator::",
-    "tikv_jemalloc_sys::",
-    "allocator_api2::",
-];
-
-/// Crates that are not where a person would look.
-const STD_CRATES: [&str; 11] = [
-    "core::",
-    "alloc::",
-    "std::",
-    "hashbrown::",
-    "indexmap::",
-    "smallvec::",
-    "arrayvec::",
-    "bytes::",
-    "slab::",
-    "__rust_begin_short_backtrace",
-    "rust_begin_unwind",
-];
-
-/// What a viewer hides, for profile.proto's `drop_frames`: a regular expression in RE2's syntax that viewers match
-/// against whole function names, up to the first round bracket.
-pub(crate) static DROP_FRAMES: LazyLock<String> =
-    LazyLock::new(|| DROPPED.join("|").replace("{T}", TYPES).replace("{GENERICS}", GENERICS));
-
-/// `{T}`: any types, but not `A as B`: that would take the methods of a service's own trait on `Vec` for those of `Vec`.
-const TYPES: &str = r"([^ ]|, |; |mut |dyn |const | \+ | = )*";
-
-/// `{GENERICS}`: the types that a method was made for, which some names tell.
-const GENERICS: &str = "((::)?<.*)?";
-
-/// The functions of the collections and of the language that allocate on their own account: none that runs a closure
-/// or an iterator. What runs under them is what a value says of itself, `Hash`, `Eq` and `Ord` of a key, `Clone` of
-/// an element, `Display` of what is formatted: what that allocates counts for whoever called the collection.
-///
-/// A name comes in one of three forms: `alloc::vec::Vec<T>::push` or `<alloc::vec::Vec<u8>>::push`, as the symbol was
-/// mangled, and `alloc::vec::push<u8>`, for what was inlined where the debug information holds line tables alone.
-const DROPPED: [&str; 54] = [
-    // The allocator, in C.
-    r"(_rjem_|_rjem_je_|je_|__libc_|__GI___libc_)?(malloc|calloc|realloc|reallocarray|posix_memalign|aligned_alloc|memalign|valloc|pvalloc)(\.\w+)*",
-    r"(_rjem_|_rjem_je_|je_)?(mallocx|rallocx|xallocx|malloc_default|malloc_slow|calloc_default|imalloc\w*|do_rallocx|irallocx_prof\w*|fallback_alloc\w*)(\.\w+)*",
-    r"(_rjem_je_|je_)?(prof_alloc_prep\w*|prof_tctx_create\w*|prof_backtrace\w*)(\.\w+)*",
-    r"operator new.*",
-    // Rust's way to it. Not all of `__rust_*`: `__rust_try` stands at the root of every thread and around every task.
-    r"(__rustc::|__rustc\[\w+\]::)?__(rust_(alloc|alloc_zeroed|realloc|dealloc)|rdl_\w+|rg_\w+)",
-    r"<?(alloc|std)::alloc::.*",
-    r"<?tikv_jemalloc(ator|_sys)::.*",
-    r"<\w+ as (core|alloc)::alloc::.*",
-    r".* as core::alloc::(global::)?GlobalAlloc>::.*",
-    // Vectors and slices.
-    r"<?alloc::raw_vec::.*",
-    r"<?alloc::vec::(Vec<{T}>::)?(new|with_capacity(_in)?|try_with_capacity\w*|(try_)?reserve(_exact)?|push|push_mut|insert|insert_mut|append|append_elements){GENERICS}",
-    r"<?alloc::vec::(Vec<{T}>::)?(extend_from_slice|extend_from_within|extend_with|into_boxed_slice|shrink_to(_fit)?|resize|split_off|clone|from){GENERICS}",
-    r"<alloc::vec::Vec<{T}> as (core::clone::Clone|core::convert::From<{T}>|std::io::Write)>::\w+",
-    r"std::io::impls::<impl std::io::Write for alloc::vec::Vec<{T}>>::\w+",
-    r"alloc::vec::(spec_from_elem::)?from_elem.*",
-    r"<.* as alloc::vec::spec_from_elem::SpecFromElem>::from_elem.*",
-    r"<?(alloc::slice|alloc::slice::.*|\[{T}\]>)::(to_vec|to_vec_in|to_owned|into_vec|concat|join|repeat){GENERICS}",
-    r"<.* as (alloc::slice::.*|<\[.*)>::(to_vec|to_vec_in|to_owned|concat|join){GENERICS}",
-    // Strings, and what makes one.
-    r"<?alloc::string::(String>?::)?(with_capacity|push|push_str|(try_)?reserve(_exact)?|insert|insert_str|from_utf8_lossy\w*|into_boxed_str|shrink_to_fit){GENERICS}",
-    r"alloc::string::(write_str|write_char|clone|from|add|add_assign|to_string|spec_to_string){GENERICS}",
-    r"<alloc::string::String as (core::clone::Clone|core::convert::From<{T}>|core::fmt::Write|core::ops::arith::Add(Assign)?<{T}>)>::\w+",
-    r"<str>::(to_owned|into_string|repeat|to_uppercase|to_lowercase|to_ascii_\w+)",
-    r"alloc::str::(<impl str>::)?(to_owned|into_string|repeat|to_uppercase|to_lowercase|to_ascii_\w+|join|concat|join_generic_copy){GENERICS}",
-    r"alloc::(str|slice)::<impl alloc::borrow::ToOwned for (str|\[T\])>::to_owned",
-    r"<(T|&?str|char|alloc::string::String|\[{T}\]) as alloc::(borrow::ToOwned|string::ToString|string::SpecToString)>::\w+",
-    r"alloc::fmt::format(::.*)?",
-    r"<?alloc::borrow::(Cow<{T}>::)?(into_owned|to_mut){GENERICS}",
-    r"<?alloc::ffi::c_str::(CString>?::)?(_?from_vec_unchecked|(new::)?spec_new_impl_bytes)",
-    r"<&(mut )?(str|\[u8\]) as <?alloc::ffi::c_str::CString>?::new::SpecNewImpl>::spec_new_impl",
-    r"<?(std::sys::os_str|std::ffi::os_str)::(.*::)?(to_owned|to_os_string|push|push_slice|with_capacity|reserve){GENERICS}",
-    r"<?std::path::((Path|PathBuf)>?::)?(to_path_buf|_join|_push|_set_extension|_with_file_name|from){GENERICS}",
-    r"<std::(path::PathBuf|ffi::os_str::OsString) as (core::clone::Clone|core::convert::From<{T}>)>::\w+",
-    // Boxes. Neither `new_cyclic` nor `default`, which run more of a service's code than what a value says of itself.
-    r"alloc::boxed::box_new.*",
-    r"<?alloc::(rc|sync)::\w*(allocate_for_layout|box_new).*",
-    r"<?alloc::(boxed|rc|sync)::((Box|Rc|Arc)<{T}>::)?(try_)?(new|new_in|new_uninit\w*|new_zeroed\w*|pin|pin_in|clone_from_ref\w*|from_box\w*|allocate_\w+|copy_from_slice){GENERICS}",
-    r"<alloc::(boxed::Box|rc::Rc|sync::Arc)<{T}> as (core::clone::Clone|core::convert::From<{T}>)>::\w+",
-    r"alloc::(boxed::convert|boxed|rc|sync|vec|string|str)::(<impl core::convert::From<{T}> for {T}>::)?from{GENERICS}",
-    // The other collections.
-    r"<?alloc::collections::vec_deque::(VecDeque<{T}>::)?(with_capacity\w*|grow|push_\w+|insert|(try_)?reserve(_exact)?|resize|append){GENERICS}",
-    r"<?alloc::collections::linked_list::(LinkedList<{T}>::)?push_\w+{GENERICS}",
-    r"<?alloc::collections::binary_heap::(BinaryHeap<{T}>::)?(with_capacity\w*|push|push_mut|reserve|append){GENERICS}",
-    r"<?alloc::collections::btree::node::.*",
-    r"<?alloc::collections::btree::map::entry::((Vacant|Occupied)?Entry<{T}>::)?(insert\w*|or_insert){GENERICS}",
-    r"<?alloc::collections::btree::(map|set)::((BTreeMap|BTreeSet)<{T}>::)?(insert|replace|clone|clone_subtree){GENERICS}",
-    r"<alloc::collections::{T} as core::clone::Clone>::clone.*",
-    r"<?hashbrown::raw::.*",
-    r"<?hashbrown::rustc_entry::(.*::)?(rustc_entry|insert\w*){GENERICS}",
-    r"<?(hashbrown|std::collections::hash)::(map|set)::((HashMap|HashSet)<{T}>::)?(with_capacity\w*|(try_)?reserve|insert|replace|entry|clone){GENERICS}",
-    r"<(hashbrown|std::collections::hash)::(map::HashMap|set::HashSet)<{T}> as core::clone::Clone>::clone",
-    r"<?indexmap::(map|set)::((IndexMap|IndexSet)<{T}>::)?(with_capacity\w*|reserve\w*|insert|insert_full|entry){GENERICS}",
-    r"<?smallvec::(SmallVec<{T}>::)?(push|insert|(try_)?(reserve|grow)\w*|with_capacity|from_slice|extend_from_slice|resize){GENERICS}",
-    r"<?bytes::(bytes|bytes_mut)::((Bytes|BytesMut)>?::)?(with_capacity|copy_from_slice|reserve\w*|extend_from_slice|resize|from_vec|put_slice|put_bytes){GENERICS}",
-    r"<bytes::(bytes::Bytes|bytes_mut::BytesMut) as core::convert::From<{T}>>::from",
-    r"<bytes::bytes_mut::BytesMut as bytes::buf::buf_mut::BufMut>::put_(slice|bytes|[iuf]\d+\w*)",
-    // Channels.
-    r"<?std::sync::(mpsc|mpmc)::(.*::)?(send|try_send|start_send|new|with_capacity|register\w*|channel|sync_channel){GENERICS}",
-];
-
-/// Parts of the paths of source files that are not where a person would look: where a name says too little, because
-/// the debug information gives inlined functions their short names alone.
-const ALLOCATOR_FILES: [&str; 3] = ["/tikv-jemallocator-", "/tikv-jemalloc-sys-", "/library/alloc/src/alloc.rs"];
-const STD_FILES: [&str; 8] = [
-    "/library/core/",
-    "/library/alloc/",
-    "/library/std/",
-    "/hashbrown-",
-    "/indexmap-",
-    "/smallvec-",
-    "/arrayvec-",
-    "/bytes-",
-];
-
-/// What kind of plumbing the function `name` (demangled) in `file` is; `None` for a place where a person would look.
-pub(crate) fn plumbing(name: &str, file: &str) -> Option<Plumbing> {
-    by_name(name).or_else(|| {
-        let contains = |parts: &[&str]| parts.iter().any(|part| file.contains(part));
-        // `push<T, alloc::alloc::Global>` is a short name too.
-        if name.split('<').next().is_some_and(|path| path.contains("::")) || name.starts_with('<') {
-            None
-        } else if contains(&ALLOCATOR_FILES) {
-            Some(Plumbing::Allocator)
-        } else if contains(&STD_FILES) {
-            Some(Plumbing::Std)
-        } else {
-            None
-        }
-    })
-}
-
-fn by_name(name: &str) -> Option<Plumbing> {
-    let unprefixed = ALLOCATOR_PREFIXES.iter().find_map(|prefix| name.strip_prefix(prefix)).unwrap_or(name);
-    // Compilers append suffixes such as `.cold` or `.isra.0`.
-    let bare = unprefixed.split('.').next().unwrap_or(unprefixed);
-    if ALLOCATOR_FUNCTIONS.contains(&bare) {
-        return Some(Plumbing::Allocator);
-    }
-    let path = defining_path(name);
-    let starts = |prefixes: &[&str]| prefixes.iter().any(|prefix| path.starts_with(prefix));
-    if starts(&ALLOCATOR_PATHS) || name.contains(" as core::alloc::global::GlobalAlloc>") {
-        Some(Plumbing::Allocator)
-    } else if starts(&STD_CRATES) {
-        Some(Plumbing::Std)
-    } else {
-        None
-    }
-}
-
-/// The path that says who wrote the function: that of the type, or of the trait where the type says nothing.
-///
-/// `<alloc::vec::Vec<T>>::push` is alloc's. `<service::Key as core::clone::Clone>::clone` is the service's, but
-/// `<T as alloc::slice::ConvertVec>::to_vec`, `<u8 as …>` and every `<X as alloc::…>` are the blanket code of alloc.
-fn defining_path(name: &str) -> &str {
-    let Some(inside) = name.strip_prefix('<') else { return name };
-    let (this, of_trait) = match split_as(inside) {
-        Some((this, of_trait)) => (this, Some(of_trait)),
-        None => (inside, None),
-    };
-    let this = this.trim_start_matches(['<', '&', '[', '(', '*', ' ']);
-    let this = ["mut ", "const ", "dyn "].iter().fold(this, |this, word| this.trim_start_matches(word));
-    match of_trait {
-        // A generic parameter or a primitive type: no path, so the trait's.
-        Some(of_trait) if of_trait.starts_with("alloc::") || !has_path(this) => of_trait,
-        None if !has_path(this) => "core::",
-        _ => this,
-    }
-}
-
-/// Whether the type starts with a path, as opposed to `T`, `u8` or `str`.
-fn has_path(this: &str) -> bool {
-    let word = this.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(this.len());
-    this[word..].starts_with("::") || this[word..].starts_with('[') && this.contains("]::")
-}
-
-/// Splits `A as B>::c` at the ` as ` that is not inside of brackets.
-fn split_as(inside: &str) -> Option<(&str, &str)> {
-    let mut depth = 0i32;
-    for (at, byte) in inside.bytes().enumerate() {
-        match byte {
-            b'<' | b'(' | b'[' => depth += 1,
-            b'>' if inside.as_bytes()[..at].last() == Some(&b'-') => {}
-            b'>' | b')' | b']' => depth -= 1,
-            b' ' if depth == 0 && inside[at..].starts_with(" as ") => {
-                return Some((&inside[..at], &inside[at + 4..]));
-            }
-            _ => {}
-        }
-        if depth < 0 {
-            return None;
+    /// For profile.proto's `drop_frames`: a regular expression in RE2's syntax, which viewers match against whole
+    /// function names, up to the first round bracket. Empty when nothing is to be dropped.
+    pub(crate) fn drop_frames(self) -> &'static str {
+        static ALLOCATOR: LazyLock<String> = LazyLock::new(|| rules::expression(Trim::Allocator));
+        static STD: LazyLock<String> = LazyLock::new(|| rules::expression(Trim::Std));
+        match self {
+            Self::None => "",
+            Self::Allocator => &ALLOCATOR,
+            Self::Std => &STD,
         }
     }
-    None
+}
+
+impl FromStr for Trim {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let known = Self::ALL.iter().find(|(name, _)| *name == text);
+        known.map(|(_, trim)| *trim).ok_or_else(|| {
+            let allowed = Self::ALL.map(|(name, _)| name).join(", ");
+            Error::config(format!("trim is `{text}`: allowed is {allowed}"))
+        })
+    }
 }
 
 #[cfg(test)]

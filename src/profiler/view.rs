@@ -9,7 +9,7 @@ use super::places::{Places, Side};
 use crate::collect::{Collector, Source, StackId};
 use crate::format::heap_text::{self, TextRow};
 use crate::format::pprof;
-use crate::profile::{Profile, ReturnAddress, SAMPLE_TYPES};
+use crate::profile::{Profile, ReturnAddress, SAMPLE_TYPES, Trim};
 use crate::symbolize::SymbolCache;
 
 /// A heap at a moment, or what changed between two.
@@ -20,11 +20,11 @@ pub(crate) struct View {
 
 /// What a profile says about itself beside its samples.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Shown<'a> {
+pub(crate) struct Shown {
     /// The sample type that a viewer shows first.
     pub(crate) default_sample_type: &'static str,
-    /// A regular expression of the frames that a viewer hides; empty for none.
-    pub(crate) drop_frames: &'a str,
+    /// What a viewer hides.
+    pub(crate) trim: Trim,
 }
 
 impl View {
@@ -61,7 +61,7 @@ impl View {
         &self,
         collector: &Collector,
         cache: &mut SymbolCache,
-        shown: &Shown<'_>,
+        shown: &Shown,
         out: impl Write,
     ) -> io::Result<()> {
         let mut places = self.places();
@@ -79,7 +79,7 @@ impl View {
             mappings: &places.mappings,
             locations: &places.locations,
             default_sample_type: shown.default_sample_type,
-            drop_frames: shown.drop_frames,
+            drop_frames: shown.trim.drop_frames(),
             comments: &comments,
         })
     }

@@ -1,37 +1,23 @@
-use super::*;
+use std::time::SystemTime;
 
+use super::*;
+use crate::profile::{Address, Frame, Function, Location, Profile, Unknown};
+
+/// Names that tools print, in both of Rust's manglings.
 #[track_caller]
-fn check(expect: Option<Plumbing>, names: &[&str]) {
+fn check_language(expect: bool, names: &[&str]) {
     for name in names {
-        assert_eq!(plumbing(name, "src/main.rs"), expect, "{name}");
+        assert_eq!(rules::is_of_the_language(name), expect, "{name}");
     }
 }
 
 #[test]
-fn allocator() {
-    check(
-        Some(Plumbing::Allocator),
-        &[
-            "malloc",
-            "_rjem_malloc",
-            "prof_backtrace_impl",
-            "imalloc_body.isra.0",
-            "__rust_alloc",
-            "__rustc::__rust_realloc",
-            "alloc::alloc::Global::alloc_impl",
-            "operator new",
-            "<alloc::alloc::Global as core::alloc::Allocator>::allocate",
-            "<tikv_jemallocator::Jemalloc as core::alloc::global::GlobalAlloc>::alloc",
-        ],
-    );
-}
-
-#[test]
-fn language_and_collections() {
-    check(
-        Some(Plumbing::Std),
+fn language_and_collections_are_no_site() {
+    check_language(
+        true,
         &[
             "alloc::raw_vec::RawVec<T,A>::grow_one",
+            "alloc::vec::push<u8, alloc::alloc::Global>",
             "<alloc::vec::Vec<service::Session>>::push",
             "<alloc::vec::Vec<T> as core::iter::traits::collect::Extend<T>>::extend",
             "<T as alloc::slice::hack::ConvertVec>::to_vec",
@@ -47,20 +33,9 @@ fn language_and_collections() {
 }
 
 #[test]
-fn short_names_are_told_by_their_files() {
-    let std = "/rustc/0123456789abcdef/library/alloc/src/vec/mod.rs";
-    assert_eq!(plumbing("push<u8, alloc::alloc::Global>", std), Some(Plumbing::Std));
-    assert_eq!(plumbing("push", std), Some(Plumbing::Std));
-    assert_eq!(plumbing("alloc", "/rustc/0/library/alloc/src/alloc.rs"), Some(Plumbing::Allocator));
-    assert_eq!(plumbing("alloc", "/x/tikv-jemallocator-0.7.0/src/lib.rs"), Some(Plumbing::Allocator));
-    assert_eq!(plumbing("open_session", "/srv/service/src/session.rs"), None);
-    assert_eq!(plumbing("service::x", std), None, "a full name says more than a file");
-}
-
-#[test]
-fn the_service() {
-    check(
-        None,
+fn the_service_is_a_site() {
+    check_language(
+        false,
         &[
             "service::session::SessionStore::open",
             "<service::session::SessionStore>::open",
@@ -70,6 +45,7 @@ fn the_service() {
             "tokio::runtime::task::core::Core<T,S>::poll",
             "mallory::free_session",
             "main",
+            "push",
             "",
         ],
     );
@@ -77,10 +53,12 @@ fn the_service() {
 
 #[track_caller]
 fn check_dropped(expect: bool, names: &[&str]) {
-    let drop = regex::Regex::new(&format!("^({})$", *DROP_FRAMES)).unwrap();
+    // As pprof does it, and as the crate does.
+    let theirs = regex::Regex::new(&format!("^({})$", Trim::Std.drop_frames())).unwrap();
     for name in names {
         // Viewers look no further than the first round bracket.
-        assert_eq!(drop.is_match(name.split('(').next().unwrap()), expect, "{name}");
+        assert_eq!(theirs.is_match(name.split('(').next().unwrap()), expect, "{name}");
+        assert_eq!(leaf(Trim::Std, &["the::root", name]) == "the::root", expect, "{name}");
     }
 }
 
@@ -97,6 +75,10 @@ fn what_allocates_on_its_own_account_is_dropped() {
             "_rjem_je_prof_tctx_create",
             "prof_backtrace_impl",
             "operator new(unsigned long)",
+            "operator new[](unsigned long, std::nothrow_t const&)",
+            "_Znwm",
+            "_ZnamRKSt9nothrow_t",
+            "<allocator_api2::stable::alloc::global::Global as allocator_api2::stable::alloc::Allocator>::allocate",
             "__rust_alloc",
             "__rustc::__rust_realloc",
             "<tikv_jemallocator::Jemalloc as core::alloc::global::GlobalAlloc>::alloc",
@@ -191,4 +173,118 @@ fn what_runs_code_of_the_service_is_not_dropped() {
             "<alloc::boxed::Box<T> as core::default::Default>::default",
         ],
     );
+}
+
+/// No group may capture: see [`rules::RULES`].
+#[test]
+fn no_rule_captures() {
+    for trim in [Trim::Allocator, Trim::Std] {
+        let expression = regex_lite::Regex::new(trim.drop_frames()).unwrap();
+        assert_eq!(expression.captures_len(), 1, "the whole match alone");
+    }
+    for (_, rule) in rules::RULES {
+        let groups = rule.replace(r"\(", "").matches('(').count();
+        assert_eq!(groups, rule.matches("(?:").count(), "{rule}");
+    }
+}
+
+#[test]
+fn every_rule_belongs_to_a_level() {
+    assert_eq!(Trim::None.drop_frames(), "");
+    assert!(Trim::Std.drop_frames().starts_with(&[Trim::Allocator.drop_frames(), "|"].concat()));
+    assert!(rules::RULES.iter().all(|(level, _)| *level != Trim::None));
+    let [none, allocator, std] = ["none", "allocator", "std"].map(|text| text.parse::<Trim>().unwrap());
+    assert_eq!([none, allocator, std], [Trim::None, Trim::Allocator, Trim::Std]);
+    assert_eq!(Trim::default(), Trim::Std);
+    let refused = "Std".parse::<Trim>().unwrap_err().to_string();
+    assert_eq!(refused, "trim is `Std`: allowed is none, allocator, std");
+}
+
+/// A stack, root first; a name of `a <- b` is one location with `b` inlined into `a`, and `?` one without a name.
+fn profile(stack: &[&str]) -> Profile {
+    let mut profile = Profile::new(SystemTime::UNIX_EPOCH, 1);
+    let function = |name: &str| Function { name: name.into(), system_name: name.into(), file: "".into(), line: 1 };
+    for names in stack.iter().rev() {
+        let frame = match *names {
+            "?" => Frame::Unknown(Unknown::NoSymbol),
+            names => Frame::Known(names.rsplit(" <- ").map(function).collect()),
+        };
+        profile.locations.push(Location { address: Address(0x10), mapping: None, frame });
+    }
+    profile.push(0..stack.len() as u32, [1; 4], 1);
+    profile
+}
+
+/// What is left, root first, in one text.
+fn kept(trim: Trim, stack: &[&str]) -> String {
+    let profile = profile(stack);
+    let kept = Trimmer::of(&profile, trim).kept(&profile.samples[0]);
+    let locations = kept.locations.iter().map(|&index| &profile.locations[index as usize]);
+    let mut names: Vec<_> = locations.flat_map(|location| profile.places(location)).map(|place| place.name()).collect();
+    names.drain(..kept.skip);
+    names.reverse();
+    names.join(" ")
+}
+
+fn leaf(trim: Trim, stack: &[&str]) -> String {
+    kept(trim, stack).rsplit(' ').next().unwrap().to_owned()
+}
+
+fn site(trim: Trim, stack: &[&str]) -> String {
+    let profile = profile(stack);
+    Trimmer::of(&profile, trim).site(&profile.samples[0]).map_or(String::new(), |place| place.name().into_owned())
+}
+
+const STACK: [&str; 6] =
+    ["main", "s::go", "core::iter::Map::fold", "alloc::vec::Vec::push", "alloc::raw_vec::grow", "malloc"];
+
+#[test]
+fn a_stack_is_cut_at_the_first_match_from_the_root() {
+    let std = ["main", "s::go", "core::iter::Map::fold", "alloc::vec::Vec<T,A>::push", "s::clone", "malloc"];
+    assert_eq!(kept(Trim::Std, &std), "main s::go core::iter::Map::fold");
+    assert_eq!(kept(Trim::Allocator, &std), "main s::go core::iter::Map::fold alloc::vec::Vec<T,A>::push s::clone");
+    assert_eq!(kept(Trim::None, &std).split(' ').count(), 6);
+    assert_eq!(kept(Trim::Std, &["main", "?", "malloc"]), "main 0x10");
+    assert_eq!(kept(Trim::Std, &["?", "?"]), "0x10 0x10");
+    assert_eq!(kept(Trim::Std, &[]), "");
+}
+
+#[test]
+fn inlined_functions_are_cut_one_by_one() {
+    assert_eq!(kept(Trim::Std, &["main", "s::go <- alloc::vec::push<u8> <- s::inner", "malloc"]), "main s::go");
+    assert_eq!(kept(Trim::Std, &["main", "alloc::vec::push<u8> <- s::inner", "malloc"]), "main");
+    // All of it in one location, and at the root.
+    assert_eq!(kept(Trim::Std, &["s::go <- alloc::vec::push<u8>", "malloc"]), "s::go");
+    assert_eq!(site(Trim::Std, &["s::go <- core::iter::map <- alloc::vec::push<u8>", "malloc"]), "s::go");
+}
+
+#[test]
+fn a_stack_never_vanishes() {
+    assert_eq!(kept(Trim::Std, &["malloc", "imalloc_fastpath"]), "malloc");
+    assert_eq!(kept(Trim::Std, &["calloc <- malloc", "imalloc_fastpath"]), "calloc");
+    assert_eq!(site(Trim::Std, &["malloc", "imalloc_fastpath"]), "malloc");
+    // Where a stack was cut off at its root, say.
+    assert_eq!(kept(Trim::Std, &["alloc::raw_vec::grow", "s::go", "malloc"]), "alloc::raw_vec::grow s::go");
+}
+
+#[test]
+fn a_site_is_where_a_person_would_look() {
+    assert_eq!(site(Trim::Std, &STACK), "s::go");
+    assert_eq!(site(Trim::Allocator, &STACK), "alloc::raw_vec::grow");
+    assert_eq!(site(Trim::None, &STACK), "malloc");
+    assert_eq!(site(Trim::Std, &["std::rt::lang_start", "core::x", "malloc"]), "std::rt::lang_start");
+    assert_eq!(site(Trim::Std, &["main", "?", "core::x", "malloc"]), "0x10");
+    assert_eq!(site(Trim::Std, &[]), "");
+}
+
+/// As profile/prune.go simplifies them.
+#[test]
+fn names_end_at_their_arguments() {
+    assert_eq!(leaf(Trim::Std, &["main", "malloc(unsigned long)"]), "main");
+    assert_eq!(leaf(Trim::Std, &["main", ".malloc"]), "main");
+    assert_eq!(leaf(Trim::Std, &["main", "operator new(x) y"]), "main");
+    assert_eq!(kept(Trim::Std, &["main", "(anonymous namespace)::malloc"]), "main (anonymous namespace)::malloc");
+    assert_eq!(kept(Trim::Std, &["main", "malloc::operator()(int)"]), "main malloc::operator()(int)");
+    // Nothing in front of the bracket matches.
+    assert_eq!(kept(Trim::Std, &["main", "<alloc::vec::Vec<(u8,)>>::push"]), "main <alloc::vec::Vec<(u8,)>>::push");
 }
