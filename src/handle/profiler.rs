@@ -13,11 +13,11 @@ use crate::collect::{Collector, LiveObject, Source};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::pprof;
 use crate::http::{Bound, Routes};
-use crate::profile::{ByteSize, INUSE_SPACE};
+use crate::profile::{Address, ByteSize, INUSE_SPACE, ReturnAddress};
 use crate::profiler::{Config, Gauges, Heap, Shared, Workers, stopped, warn_of_unknown_variables};
 use crate::snapshot::Selector;
-use crate::symbolize::SymbolCache;
-use crate::system::close_in_child;
+use crate::symbolize::{Lookup, SymbolCache};
+use crate::system::{close_in_child, loaded_mappings};
 
 /// How long a call waits for heapward's own threads.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -202,6 +202,16 @@ impl Profiler {
             depth: collector.stacks().frames(object.stack).len(),
         };
         collector.live_objects().into_iter().map(sample).collect()
+    }
+
+    /// How many of `addresses`, return addresses of this process, have a name. For heapward's own benchmarks.
+    #[doc(hidden)]
+    pub fn symbolize_addresses(&self, addresses: &[u64]) -> Result<usize> {
+        let addresses: Vec<Address> = addresses.iter().map(|&address| ReturnAddress(address).call_site()).collect();
+        self.render(move |_, cache| {
+            let frames = cache.resolve(addresses.into_iter(), &loaded_mappings(), Lookup::Allowed);
+            Ok(frames.values().filter(|frame| !frame.functions().is_empty()).count())
+        })
     }
 
     /// Stops sampling; what is alive stays in the live set until it is freed. Snapshots from now on are marked

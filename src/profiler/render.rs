@@ -8,9 +8,10 @@ use super::shared::Shared;
 use super::threads;
 use crate::collect::{Collector, Source, StackId};
 use crate::error::Result;
+use crate::policy::Naming;
 use crate::profile::{Address, Cohort, Frame, Location, Mapping, Profile, Sums, Totals, Unknown};
 use crate::snapshot::Snapshot;
-use crate::symbolize::{DEFAULT_CAPACITY, SymbolCache};
+use crate::symbolize::{DEFAULT_CAPACITY, Lookup, SymbolCache};
 use crate::system::loaded_mappings;
 
 /// How many jobs may wait. Each is somebody's open request.
@@ -24,7 +25,7 @@ pub(crate) enum Job {
 
 /// Runs until it is told to stop, or nobody is left to tell it.
 pub(super) fn run(jobs: &Receiver<Job>, shared: &Shared) {
-    let mut cache = SymbolCache::new(DEFAULT_CAPACITY);
+    let mut cache = SymbolCache::new(DEFAULT_CAPACITY, shared.config().debug_dirs.clone());
     // The flag and not the job alone: the job is lost when the queue is full.
     while !shared.is_stopped() {
         let Ok(Job::Work(work)) = jobs.recv() else { return };
@@ -33,7 +34,7 @@ pub(super) fn run(jobs: &Receiver<Job>, shared: &Shared) {
 }
 
 /// The heap as it is now.
-pub(super) fn live(collector: &Collector, cache: &mut SymbolCache) -> Result<Profile> {
+pub(super) fn live(collector: &Collector, naming: &Naming, cache: &mut SymbolCache) -> Result<Profile> {
     let capture = collector.peek()?;
     Ok(build(
         &View {
@@ -46,12 +47,18 @@ pub(super) fn live(collector: &Collector, cache: &mut SymbolCache) -> Result<Pro
             partial: capture.partial.map(|partial| partial.reason()),
         },
         collector,
+        naming,
         cache,
     ))
 }
 
 /// The heap as it was.
-pub(super) fn snapshot(snapshot: &Snapshot, collector: &Collector, cache: &mut SymbolCache) -> Profile {
+pub(super) fn snapshot(
+    snapshot: &Snapshot,
+    collector: &Collector,
+    naming: &Naming,
+    cache: &mut SymbolCache,
+) -> Profile {
     build(
         &View {
             time: snapshot.time,
@@ -63,6 +70,7 @@ pub(super) fn snapshot(snapshot: &Snapshot, collector: &Collector, cache: &mut S
             partial: snapshot.partial,
         },
         collector,
+        naming,
         cache,
     )
 }
@@ -77,7 +85,7 @@ struct View<'a> {
     partial: Option<&'static str>,
 }
 
-fn build(view: &View<'_>, collector: &Collector, cache: &mut SymbolCache) -> Profile {
+fn build(view: &View<'_>, collector: &Collector, naming: &Naming, cache: &mut SymbolCache) -> Profile {
     let mut profile = Profile::new(view.time, collector.interval().bytes());
     profile.mappings = view.mappings.to_vec();
     profile.comments = comments(view, collector);
@@ -110,8 +118,15 @@ fn build(view: &View<'_>, collector: &Collector, cache: &mut SymbolCache) -> Pro
         profile.push(stack, values, bytes.checked_div(objects).unwrap_or(0) as i64);
     }
 
+    let lookup = match naming {
+        Naming::Allowed => Lookup::Allowed,
+        Naming::Declined(reason) => {
+            profile.comments.push(reason.clone());
+            Lookup::Declined
+        }
+    };
     let addresses = locations.iter().map(|location| location.address);
-    let mut names = cache.resolve(addresses, view.mappings);
+    let mut names = cache.resolve(addresses, view.mappings, lookup);
     for location in &mut locations {
         if let Some(frame) = names.remove(&location.address) {
             location.frame = frame;

@@ -11,6 +11,7 @@ use super::watch::Command;
 use super::{Config, Gauges, render};
 use crate::collect::Collector;
 use crate::error::{Error, ErrorKind, Result};
+use crate::policy::Naming;
 use crate::profile::Profile;
 use crate::snapshot::{History, Selector, Snapshot};
 use crate::symbolize::SymbolCache;
@@ -34,6 +35,7 @@ pub(crate) struct Shared {
     pub(super) commands: SyncSender<Command>,
     pub(super) jobs: SyncSender<Job>,
     cached_symbols: AtomicUsize,
+    cached_symbol_bytes: AtomicUsize,
     stopped: AtomicBool,
     cgroup: String,
 }
@@ -52,6 +54,7 @@ impl Shared {
             started: gauges.started(),
             cgroup: gauges.describe_cgroup(),
             cached_symbols: AtomicUsize::new(0),
+            cached_symbol_bytes: AtomicUsize::new(0),
             stopped: AtomicBool::new(false),
             config,
             collector,
@@ -86,8 +89,14 @@ impl Shared {
         &self.cgroup
     }
 
+    /// How many addresses have their names remembered.
     pub(crate) fn cached_symbols(&self) -> usize {
         self.cached_symbols.load(Ordering::Relaxed)
+    }
+
+    /// About how many bytes those take.
+    pub(crate) fn cached_symbol_bytes(&self) -> usize {
+        self.cached_symbol_bytes.load(Ordering::Relaxed)
     }
 
     pub(crate) fn history(&self) -> MutexGuard<'_, History> {
@@ -118,6 +127,7 @@ impl Shared {
             Job::Work(Box::new(move |cache| {
                 work(&shared, cache);
                 shared.cached_symbols.store(cache.len(), Ordering::Relaxed);
+                shared.cached_symbol_bytes.store(cache.bytes(), Ordering::Relaxed);
             })),
         )
     }
@@ -137,13 +147,19 @@ impl Shared {
         })
     }
 
+    /// Whether names may be looked up now, by the settings and the last reading.
+    pub(crate) fn naming(&self) -> Naming {
+        let cgroup = self.status().reading.map(|reading| reading.cgroup).unwrap_or_default();
+        Naming::decide(self.config.symbolize, self.config.symbolize_headroom, &cgroup)
+    }
+
     /// The profile of `heap`, with names. For the renderer's thread.
     pub(crate) fn profile(&self, heap: Heap, cache: &mut SymbolCache) -> Result<Profile> {
         match heap {
-            Heap::Live => render::live(self.collector, cache),
+            Heap::Live => render::live(self.collector, &self.naming(), cache),
             Heap::Kept(selector) => {
                 let snapshot = self.history().find(selector)?;
-                Ok(render::snapshot(&snapshot, self.collector, cache))
+                Ok(render::snapshot(&snapshot, self.collector, &self.naming(), cache))
             }
         }
     }
