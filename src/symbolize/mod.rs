@@ -17,6 +17,8 @@ mod names;
 mod origins;
 mod resolver;
 mod symbols;
+#[cfg(test)]
+mod tests;
 mod units;
 
 pub(crate) use cache::{DEFAULT_CAPACITY, Lookup, SymbolCache};
