@@ -24,11 +24,12 @@ mod system;
 pub use error::{Error, ErrorKind, Result};
 pub use handle::{Builder, Profiler, SnapshotInfo, TopSite, start};
 pub use http::{RouteService, Routes};
-pub use policy::{Reason, Threshold};
+pub use policy::{Reason, Symbolize, Threshold};
 pub use profile::ByteSize;
 pub use profiler::{
-    DEFAULT_HISTORY, DEFAULT_HISTORY_BYTES, DEFAULT_LISTEN, DEFAULT_MAX_LIVE_SAMPLES, DEFAULT_MAX_STACKS,
-    DEFAULT_MIN_INTERVAL, DEFAULT_POLL_INTERVAL, DEFAULT_PROFILES_DIR, DEFAULT_RSS_THRESHOLD, Listen,
+    DEFAULT_DEBUG_DIRS, DEFAULT_HISTORY, DEFAULT_HISTORY_BYTES, DEFAULT_LISTEN, DEFAULT_MAX_LIVE_SAMPLES,
+    DEFAULT_MAX_STACKS, DEFAULT_MIN_INTERVAL, DEFAULT_POLL_INTERVAL, DEFAULT_PROFILES_DIR, DEFAULT_RSS_THRESHOLD,
+    DEFAULT_SYMBOLIZE_HEADROOM, Listen,
 };
 pub use snapshot::Selector;
 

@@ -1,11 +1,11 @@
 //! Everything that can be set.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::Profiler;
 use crate::error::{Error, Result};
-use crate::policy::Threshold;
+use crate::policy::{Symbolize, Threshold};
 use crate::profile::ByteSize;
 use crate::profiler::{Config, Listen, ProfilesDir, apply_environment};
 
@@ -97,6 +97,28 @@ impl Builder {
     /// Default [`DEFAULT_MAX_LIVE_SAMPLES`](crate::DEFAULT_MAX_LIVE_SAMPLES); variable `HEAPWARD_MAX_LIVE_SAMPLES`.
     pub fn max_live_samples(mut self, samples: usize) -> Self {
         self.config.limits.live_objects = samples;
+        self
+    }
+
+    /// When names are looked up for the addresses of a profile.
+    /// Default [`Symbolize::Auto`]; variable `HEAPWARD_SYMBOLIZE`: `auto`, `never` or `always`.
+    pub fn symbolize(mut self, symbolize: Symbolize) -> Self {
+        self.config.symbolize = symbolize;
+        self
+    }
+
+    /// Headroom to the memory limit below which [`Symbolize::Auto`] looks no names up.
+    /// Default [`DEFAULT_SYMBOLIZE_HEADROOM`](crate::DEFAULT_SYMBOLIZE_HEADROOM); variable `HEAPWARD_SYMBOLIZE_HEADROOM`.
+    pub fn symbolize_headroom(mut self, headroom: ByteSize) -> Self {
+        self.config.symbolize_headroom = headroom;
+        self
+    }
+
+    /// Folders that hold the debug information of stripped files, by build id (`.build-id/ab/cdef….debug`) or below the
+    /// path of the file. Absolute paths; none is allowed. Default [`DEFAULT_DEBUG_DIRS`](crate::DEFAULT_DEBUG_DIRS);
+    /// variable `HEAPWARD_DEBUG_DIRS`, with a colon between two.
+    pub fn debug_dirs<P: Into<PathBuf>>(mut self, folders: impl IntoIterator<Item = P>) -> Self {
+        self.config.debug_dirs = folders.into_iter().map(Into::into).collect();
         self
     }
 

@@ -12,10 +12,9 @@ use crate::analysis::Top;
 use crate::collect::{Collector, LiveObject, Source};
 use crate::error::{Error, ErrorKind, Result};
 use crate::http::{Bound, Routes};
-use crate::profile::{ByteSize, INUSE_SPACE, Trim};
-use crate::profiler::{Config, Gauges, Heap, Shared, Shown, View, Workers, stopped, warn_of_unknown_variables};
+use crate::profile::{Address, ByteSize, INUSE_SPACE, ReturnAddress, Trim};
+use crate::profiler::{Config, Gauges, Heap, Namer, Shared, Shown, View, Workers, stopped, warn_of_unknown_variables};
 use crate::snapshot::Selector;
-use crate::symbolize::SymbolCache;
 use crate::system::close_in_child;
 
 /// How long a call waits for heapward's own threads.
@@ -151,8 +150,8 @@ impl Profiler {
     ///
     /// [`ErrorKind::NotFound`] when there is no such snapshot.
     pub fn top(&self, snapshot: Selector, count: usize) -> Result<Vec<TopSite>> {
-        self.render(move |shared, cache| {
-            let profile = shared.profile(Heap::Kept(snapshot), cache)?;
+        self.render(move |shared, namer| {
+            let profile = shared.profile(Heap::Kept(snapshot), namer)?;
             Ok(Top::of(&profile, INUSE_SPACE, count, Trim::Std).rows.into_iter().map(TopSite::of).collect())
         })
     }
@@ -169,11 +168,11 @@ impl Profiler {
     }
 
     fn pprof(&self, view: impl FnOnce(&Shared) -> Result<View> + Send + 'static) -> Result<Vec<u8>> {
-        self.render(move |shared, cache| {
+        self.render(move |shared, namer| {
             let mut bytes = Vec::new();
             let shown = Shown { default_sample_type: "inuse_space", trim: Trim::Std };
             view(shared)?
-                .write_pprof(shared.collector(), cache, &shown, &mut bytes)
+                .write_pprof(shared.collector(), namer, &shown, &mut bytes)
                 .map_err(|error| Error::io("writing a profile", error))?;
             Ok(bytes)
         })
@@ -182,12 +181,12 @@ impl Profiler {
     /// Has `work` done by the renderer and waits for it.
     fn render<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&Shared, &mut SymbolCache) -> Result<T> + Send + 'static,
+        work: impl FnOnce(&Shared, &mut Namer<'_>) -> Result<T> + Send + 'static,
     ) -> Result<T> {
         let (reply, answer) = sync_channel(1);
-        self.shared()?.render(move |shared, cache| {
+        self.shared()?.render(move |shared, namer| {
             // Gone only when the caller gave up waiting.
-            let _ = reply.try_send(work(shared, cache));
+            let _ = reply.try_send(work(shared, namer));
         })?;
         wait(&answer)?
     }
@@ -214,6 +213,16 @@ impl Profiler {
             depth: collector.stacks().frames(object.stack).len(),
         };
         collector.live_objects().into_iter().map(sample).collect()
+    }
+
+    /// How many of `addresses`, return addresses of this process, have a name. For heapward's own benchmarks.
+    #[doc(hidden)]
+    pub fn symbolize_addresses(&self, addresses: &[u64]) -> Result<usize> {
+        let addresses: Vec<Address> = addresses.iter().map(|&address| ReturnAddress(address).call_site()).collect();
+        self.render(move |shared, namer| {
+            let frames = shared.names(&addresses, namer);
+            Ok(frames.values().filter(|frame| !frame.functions().is_empty()).count())
+        })
     }
 
     /// Stops sampling; what is alive stays in the live set until it is freed. Snapshots from now on are marked

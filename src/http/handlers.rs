@@ -215,13 +215,13 @@ async fn heap_prof(shared: &Arc<Shared>, parts: &Parts, base: Option<Selector>, 
     let mut query = Query::parse(parts.uri.query());
     let shown = Shown { default_sample_type: "inuse_space", trim: query.parsed("trim")?.unwrap_or_default() };
     query.finish()?;
-    render(shared, move |shared, cache| {
+    render(shared, move |shared, namer| {
         let view = match base {
             Some(base) => View::difference(shared.moment(Heap::Kept(base))?, shared.moment(Heap::Kept(later))?),
             None => shared.view(Heap::Kept(later))?,
         };
         let mut body = Vec::new();
-        view.write_pprof(shared.collector(), cache, &shown, &mut body).map_err(pprof::writing)?;
+        view.write_pprof(shared.collector(), namer, &shown, &mut body).map_err(pprof::writing)?;
         Ok(answer::profile(HEAP_PROF, body))
     })
     .await
@@ -235,8 +235,8 @@ async fn top(shared: &Arc<Shared>, parts: &Parts, selector: Selector) -> Result<
     let trim = query.parsed("trim")?.unwrap_or_default();
     query.finish()?;
     let as_text = accept(parts).contains("text/plain");
-    render(shared, move |shared, cache| {
-        let profile = shared.profile(Heap::Kept(selector), cache)?;
+    render(shared, move |shared, namer| {
+        let profile = shared.profile(Heap::Kept(selector), namer)?;
         let top = Top::of(&profile, by, count, trim);
         Ok(if as_text {
             answer::text(StatusCode::OK, top_as_text(&top, by))
@@ -290,17 +290,17 @@ async fn flamegraph(shared: &Arc<Shared>, parts: &Parts, base: Option<Selector>,
     let mut query = Query::parse(parts.uri.query());
     let mut options = drawing(&mut query, flamegraph::DEFAULT_MIN_PERCENT)?;
     query.finish()?;
-    render(shared, move |shared, cache| {
+    render(shared, move |shared, namer| {
         // By its number: a picture is saved, and `latest` is another tomorrow.
         let find = |selector: Selector| shared.history().find(selector).map(|snapshot| Selector::Id(snapshot.id));
         let (base, later) = (base.map(find).transpose()?, find(later)?);
-        let profile = shared.profile(Heap::Kept(later), cache)?;
+        let profile = shared.profile(Heap::Kept(later), namer)?;
         let by = SAMPLE_TYPES.get(options.by).map_or("", |sample_type| sample_type.name);
         let when = super::json::time(profile.time);
         let svg = match base {
             Some(base) => {
                 options.title = Some(format!("heapward: {by}, snapshot {later} ({when}) against {base}"));
-                flamegraph::differential(&shared.profile(Heap::Kept(base), cache)?, &profile, &options)?
+                flamegraph::differential(&shared.profile(Heap::Kept(base), namer)?, &profile, &options)?
             }
             None => {
                 options.title = Some(format!("heapward: {by}, snapshot {later} ({when})"));
@@ -316,9 +316,9 @@ async fn folded(shared: &Arc<Shared>, parts: &Parts, selector: Selector) -> Resu
     let mut query = Query::parse(parts.uri.query());
     let options = drawing(&mut query, folded::DEFAULT_MIN_PERCENT)?;
     query.finish()?;
-    render(shared, move |shared, cache| {
+    render(shared, move |shared, namer| {
         let mut body = Vec::new();
-        folded::write(&shared.profile(Heap::Kept(selector), cache)?, &options, &mut body)?;
+        folded::write(&shared.profile(Heap::Kept(selector), namer)?, &options, &mut body)?;
         Ok(answer::text(StatusCode::OK, body))
     })
     .await

@@ -65,17 +65,17 @@ pub(super) async fn heap(
     }
     let shown = Shown { default_sample_type, trim: query.parsed("trim")?.unwrap_or_default() };
     let Some(seconds) = seconds else {
-        return render(shared, move |shared, cache| {
+        return render(shared, move |shared, namer| {
             if purge {
                 shared.purge_decayed()?;
             }
             let view = shared.view(Heap::Live)?;
             let mut body = Vec::new();
             if debug > 0 {
-                view.write_text(shared.collector(), cache, &mut body).map_err(writing)?;
+                view.write_text(shared.collector(), namer, &mut body).map_err(writing)?;
                 return Ok(answer::text(StatusCode::OK, body));
             }
-            view.write_pprof(shared.collector(), cache, &shown, &mut body).map_err(writing)?;
+            view.write_pprof(shared.collector(), namer, &shown, &mut body).map_err(writing)?;
             Ok(answer::profile(name, body))
         })
         .await;
@@ -89,10 +89,10 @@ pub(super) async fn heap(
     })
     .await?;
     wait(Duration::from_secs(seconds as u64)).await?;
-    render(shared, move |shared, cache| {
+    render(shared, move |shared, namer| {
         let view = View::difference(base, shared.moment(Heap::Live)?);
         let mut body = Vec::new();
-        view.write_pprof(shared.collector(), cache, &shown, &mut body).map_err(writing)?;
+        view.write_pprof(shared.collector(), namer, &shown, &mut body).map_err(writing)?;
         Ok(answer::profile(name, body))
     })
     .await
@@ -126,8 +126,8 @@ pub(super) async fn symbol(shared: &Arc<Shared>, parts: &Parts, body: &Bytes) ->
     if addresses.is_empty() {
         return Ok(answer::text(StatusCode::OK, text));
     }
-    render(shared, move |shared, cache| {
-        let names = shared.names(&addresses, cache);
+    render(shared, move |shared, namer| {
+        let names = shared.names(&addresses, namer);
         for address in &addresses {
             if let Some(function) = names.get(address).and_then(|frame| frame.functions().first()) {
                 text.push_str(&format!("{:#x} {}\n", address.0, function.name));
@@ -154,9 +154,9 @@ pub(super) async fn profile(shared: &Arc<Shared>, parts: &Parts) -> Result<Answe
     let seconds = query.optional_number("seconds", 1..=MOST_SECONDS)?.unwrap_or(30);
     let profile = render(shared, |shared, _| crate::profiler::CpuProfile::start(shared)).await?;
     wait(Duration::from_secs(seconds as u64)).await?;
-    render(shared, move |_, cache| {
+    render(shared, move |_, namer| {
         let mut body = Vec::new();
-        profile.finish(cache, &mut body)?;
+        profile.finish(namer, &mut body)?;
         Ok(answer::profile("attachment; filename=\"profile\"", body))
     })
     .await

@@ -5,20 +5,19 @@ use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::Duration;
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::profiler::{Shared, spawn_unsampled};
-use crate::symbolize::SymbolCache;
+use crate::profiler::{Namer, Shared, spawn_unsampled};
 
 /// Has an answer made by the renderer: looking names up and packing take time that the host's threads do not have.
 pub(super) async fn render<T: Send + 'static>(
     shared: &Arc<Shared>,
-    work: impl FnOnce(&Shared, &mut SymbolCache) -> Result<T> + Send + 'static,
+    work: impl FnOnce(&Shared, &mut Namer<'_>) -> Result<T> + Send + 'static,
 ) -> Result<T> {
     let (reply, done) = tokio::sync::oneshot::channel();
-    shared.render(move |shared, cache| {
+    shared.render(move |shared, namer| {
         // The client may have left while its request was waiting: then there is nobody to work for.
         if !reply.is_closed() {
             // Gone only when the client is.
-            let _ = reply.send(work(shared, cache));
+            let _ = reply.send(work(shared, namer));
         }
     })?;
     done.await.map_err(|_| gave_up())?

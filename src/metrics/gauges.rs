@@ -130,6 +130,8 @@ impl Out<'_> {
         self.counter("read_failures", "Reads of memory figures that failed", status.read_failures)?;
         self.counter("panics", "Panics of heapward's own that it outlived", status.panics)?;
         self.gauge("cached_symbols", "Addresses whose names are remembered", shared.cached_symbols() as u64)?;
+        let bytes = Some(shared.cached_symbol_bytes() as u64);
+        self.bytes("cached_symbols", "About what the remembered names take", bytes)?;
         self.seconds("uptime", "Time since heapward started", shared.uptime())
     }
 

@@ -1,14 +1,17 @@
 //! Pure decisions from readings handed in. Time is an argument, never asked for.
 
+mod naming;
 mod rate_limit;
 mod reason;
 mod retention;
 mod threshold;
 mod trigger;
 
+pub use naming::Symbolize;
 pub use reason::Reason;
 pub use threshold::Threshold;
 
+pub(crate) use naming::Naming;
 pub(crate) use rate_limit::RateLimit;
 pub(crate) use retention::Retention;
 pub(crate) use trigger::{Decision, Hold, Trigger};

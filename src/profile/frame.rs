@@ -22,6 +22,8 @@ pub(crate) enum Unknown {
     NoMapping,
     /// The file that covered the address has been unloaded since.
     Unloaded,
+    /// The file on disk is not the one that was loaded: it was replaced since.
+    Replaced,
     /// The file has no symbol there.
     NoSymbol,
     /// The file could not be read, or is damaged.
@@ -36,6 +38,7 @@ impl Unknown {
         match self {
             Self::NoMapping => "no loaded file covers the address",
             Self::Unloaded => "the file was unloaded since",
+            Self::Replaced => "the file on disk is another build",
             Self::NoSymbol => "the file has no symbol there",
             Self::Unreadable => "the file could not be read",
             Self::NotAsked => "names were not asked for",

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::Listen;
 use crate::collect::Limits;
 use crate::error::{Error, Result};
-use crate::policy::{Retention, Threshold};
+use crate::policy::{Retention, Symbolize, Threshold};
 use crate::profile::ByteSize;
 
 /// RSS above which snapshots are taken: [`Builder::rss_threshold`](crate::Builder::rss_threshold).
@@ -28,6 +28,11 @@ pub const DEFAULT_PROFILES_DIR: &str = "profiles";
 pub const DEFAULT_MAX_STACKS: usize = 262_144;
 /// Sampled objects alive at once: [`Builder::max_live_samples`](crate::Builder::max_live_samples).
 pub const DEFAULT_MAX_LIVE_SAMPLES: usize = 524_288;
+/// Headroom to the memory limit below which no names are looked up:
+/// [`Builder::symbolize_headroom`](crate::Builder::symbolize_headroom).
+pub const DEFAULT_SYMBOLIZE_HEADROOM: ByteSize = ByteSize::mib(256);
+/// Folder with separate debug files: [`Builder::debug_dirs`](crate::Builder::debug_dirs).
+pub const DEFAULT_DEBUG_DIRS: &str = "/usr/lib/debug";
 
 /// What each setting may be, where there is a range.
 const POLL_INTERVAL: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(3600));
@@ -60,6 +65,9 @@ pub(crate) struct Config {
     pub(crate) profiles_dir: ProfilesDir,
     pub(crate) limits: Limits,
     pub(crate) use_hooks: bool,
+    pub(crate) symbolize: Symbolize,
+    pub(crate) symbolize_headroom: ByteSize,
+    pub(crate) debug_dirs: Vec<PathBuf>,
 }
 
 impl Default for Config {
@@ -78,6 +86,9 @@ impl Default for Config {
             profiles_dir: ProfilesDir::Default,
             limits: Limits { stacks: DEFAULT_MAX_STACKS, live_objects: DEFAULT_MAX_LIVE_SAMPLES },
             use_hooks: true,
+            symbolize: Symbolize::Auto,
+            symbolize_headroom: DEFAULT_SYMBOLIZE_HEADROOM,
+            debug_dirs: vec![DEFAULT_DEBUG_DIRS.into()],
         }
     }
 }
@@ -93,6 +104,13 @@ impl Config {
         within("history (HEAPWARD_HISTORY)", self.retention.count, HISTORY, |n| n)?;
         within("max_stacks (HEAPWARD_MAX_STACKS)", self.limits.stacks, MAX_STACKS, |n| n)?;
         within("max_live_samples (HEAPWARD_MAX_LIVE_SAMPLES)", self.limits.live_objects, MAX_LIVE_SAMPLES, |n| n)?;
+        if let Some(folder) = self.debug_dirs.iter().find(|folder| !folder.is_absolute()) {
+            return Err(Error::config(format!(
+                "debug_dirs (HEAPWARD_DEBUG_DIRS) has `{}`: allowed are absolute paths such as {DEFAULT_DEBUG_DIRS}, in the \
+                 variable with a colon between two",
+                folder.display()
+            )));
+        }
         if let Some(token) = &mut self.token {
             // A secret that is read from a file ends with a line break, which no header can carry.
             *token = token.trim().to_owned();
@@ -177,6 +195,17 @@ mod tests {
         }
         let config = Config { token: Some(" secret\n".to_owned()), ..Config::default() };
         assert_eq!(config.validated().unwrap().token.as_deref(), Some("secret"));
+    }
+
+    #[test]
+    fn folders_for_debug_files_are_absolute() {
+        check(
+            |config| config.debug_dirs = vec!["/usr/lib/debug".into(), "debug".into()],
+            "debug_dirs (HEAPWARD_DEBUG_DIRS) has `debug`: allowed are absolute paths such as /usr/lib/debug, in the variable \
+             with a colon between two",
+        );
+        let config = Config { debug_dirs: Vec::new(), ..Config::default() };
+        assert!(config.validated().is_ok());
     }
 
     #[test]

@@ -4,13 +4,12 @@ use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
-use super::Shared;
 use super::places::{Places, Side};
+use super::{Namer, Shared};
 use crate::collect::NoUnwinding;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::pprof;
 use crate::profile::{Address, Location, ReturnAddress, SampleType};
-use crate::symbolize::SymbolCache;
 use crate::system::{CpuSampling, HERTZ, loaded_mappings};
 
 /// The two values of every sample, as in Go's CPU profiles.
@@ -74,7 +73,7 @@ impl CpuProfile {
     }
 
     /// Ends sampling and writes what was seen, as gzipped profile.proto. For the renderer's thread.
-    pub(crate) fn finish(self, cache: &mut SymbolCache, out: impl io::Write) -> Result<()> {
+    pub(crate) fn finish(self, namer: &mut Namer<'_>, out: impl io::Write) -> Result<()> {
         let duration = self.sampling.elapsed();
         let stacks = self.sampling.stacks();
         // Before names are looked up: that is nothing of the service's.
@@ -86,7 +85,7 @@ impl CpuProfile {
         for frame in stacks.iter().flat_map(|stack| stack.frames.iter().take(HANDLER_DEPTH)) {
             leaves.index(Side::Later, frame.call_site());
         }
-        leaves.name(cache);
+        leaves.name(namer);
 
         let write = || {
             let mut places = Places::new(&mappings, &mappings);
@@ -104,7 +103,7 @@ impl CpuProfile {
                 let nanos = stack.count.saturating_mul(NANOS_PER_SAMPLE as i64);
                 writer.sample(&indices, &[stack.count, nanos], 0)?;
             }
-            places.name(cache);
+            places.name(namer);
             writer.finish(&pprof::Tail {
                 time: SystemTime::now().checked_sub(duration).unwrap_or(SystemTime::UNIX_EPOCH),
                 duration,

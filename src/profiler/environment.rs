@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::profile::ByteSize;
 
 /// Every variable that is read.
-const VARIABLES: [&str; 12] = [
+const VARIABLES: [&str; 15] = [
     "HEAPWARD_ENABLED",
     "HEAPWARD_RSS_THRESHOLD",
     "HEAPWARD_MIN_INTERVAL",
@@ -22,6 +22,9 @@ const VARIABLES: [&str; 12] = [
     "HEAPWARD_MAX_STACKS",
     "HEAPWARD_MAX_LIVE_SAMPLES",
     "HEAPWARD_COLLECTOR",
+    "HEAPWARD_SYMBOLIZE",
+    "HEAPWARD_SYMBOLIZE_HEADROOM",
+    "HEAPWARD_DEBUG_DIRS",
 ];
 
 /// Applies the variables that `lookup` gives to `config`.
@@ -67,6 +70,11 @@ pub(crate) fn apply(config: &mut Config, lookup: &dyn Fn(&str) -> Option<String>
         Some(other) => {
             return Err(Error::config(format!("HEAPWARD_COLLECTOR: `{other}` is unknown: allowed is auto or dump")));
         }
+    }
+    parse(lookup, "HEAPWARD_SYMBOLIZE", &mut config.symbolize)?;
+    parse(lookup, "HEAPWARD_SYMBOLIZE_HEADROOM", &mut config.symbolize_headroom)?;
+    if let Some(folders) = set("HEAPWARD_DEBUG_DIRS")? {
+        config.debug_dirs = folders.split(':').filter(|folder| !folder.is_empty()).map(Into::into).collect();
     }
     Ok(())
 }
@@ -168,6 +176,12 @@ mod tests {
         assert_eq!(apply_one("HEAPWARD_LISTEN", "off").unwrap().listen.to_string(), "off");
         assert_eq!(apply_one("HEAPWARD_PROFILES_DIR", "off").unwrap().profiles_dir, ProfilesDir::Off);
         assert!(!apply_one("HEAPWARD_COLLECTOR", "dump").unwrap().use_hooks);
+        assert_eq!(apply_one("HEAPWARD_SYMBOLIZE", "never").unwrap().symbolize, crate::policy::Symbolize::Never);
+        let headroom = apply_one("HEAPWARD_SYMBOLIZE_HEADROOM", "1GiB").unwrap().symbolize_headroom;
+        assert_eq!(headroom, ByteSize::gib(1));
+        let folders = apply_one("HEAPWARD_DEBUG_DIRS", "/a:/b c:").unwrap().debug_dirs;
+        assert_eq!(folders, [std::path::Path::new("/a"), std::path::Path::new("/b c")]);
+        assert!(apply_one("HEAPWARD_DEBUG_DIRS", "").unwrap().debug_dirs.is_empty());
     }
 
     #[test]

@@ -7,6 +7,7 @@ mod environment;
 mod gauges;
 mod listen;
 mod moment;
+mod namer;
 mod places;
 mod render;
 mod shared;
@@ -17,8 +18,9 @@ mod watch;
 mod workers;
 
 pub use config::{
-    DEFAULT_HISTORY, DEFAULT_HISTORY_BYTES, DEFAULT_LISTEN, DEFAULT_MAX_LIVE_SAMPLES, DEFAULT_MAX_STACKS,
-    DEFAULT_MIN_INTERVAL, DEFAULT_POLL_INTERVAL, DEFAULT_PROFILES_DIR, DEFAULT_RSS_THRESHOLD,
+    DEFAULT_DEBUG_DIRS, DEFAULT_HISTORY, DEFAULT_HISTORY_BYTES, DEFAULT_LISTEN, DEFAULT_MAX_LIVE_SAMPLES,
+    DEFAULT_MAX_STACKS, DEFAULT_MIN_INTERVAL, DEFAULT_POLL_INTERVAL, DEFAULT_PROFILES_DIR, DEFAULT_RSS_THRESHOLD,
+    DEFAULT_SYMBOLIZE_HEADROOM,
 };
 pub use listen::Listen;
 
@@ -28,6 +30,7 @@ pub(crate) use cpu::CpuProfile;
 pub(crate) use environment::{apply as apply_environment, warn_of_unknown_variables};
 pub(crate) use gauges::Gauges;
 pub(crate) use moment::Moment;
+pub(crate) use namer::Namer;
 pub(crate) use shared::{Heap, Shared, stopped};
 pub(crate) use status::Status;
 pub(crate) use threads::spawn as spawn_unsampled;

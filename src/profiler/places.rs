@@ -2,8 +2,8 @@
 
 use std::collections::HashMap;
 
+use super::Namer;
 use crate::profile::{Address, Frame, Location, Mapping, Unknown};
-use crate::symbolize::SymbolCache;
 
 /// Which of a view's moments a stack was seen at. The same address may have belonged to another file then.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,9 +82,9 @@ impl<'a> Places<'a> {
     }
 
     /// Gives all places their names.
-    pub(super) fn name(&mut self, cache: &mut SymbolCache) {
+    pub(super) fn name(&mut self, namer: &mut Namer<'_>) {
         for (known, mappings) in self.known.iter().zip(self.sides).filter(|(known, _)| !known.is_empty()) {
-            let mut names = cache.resolve(known.keys().copied(), mappings);
+            let mut names = namer.names(known.keys().copied(), mappings);
             for (address, &index) in known {
                 if let Some(frame) = names.remove(address) {
                     self.locations[index as usize].frame = frame;
@@ -97,6 +97,11 @@ impl<'a> Places<'a> {
     pub(super) fn get(&self, side: Side, address: Address) -> Option<&Location> {
         let side = if self.same { Side::Later } else { side } as usize;
         self.known[side].get(&address).and_then(|&index| self.locations.get(index as usize))
+    }
+
+    /// Whether there are places whose names were not asked for.
+    pub(super) fn has_not_asked(&self) -> bool {
+        self.locations.iter().any(|location| location.frame == Frame::Unknown(Unknown::NotAsked))
     }
 
     /// How many places have no name, and why.

@@ -17,7 +17,7 @@ pub(crate) enum Job {
 
 /// Runs until it is told to stop, or nobody is left to tell it.
 pub(super) fn run(jobs: &Receiver<Job>, shared: &Shared) {
-    let mut cache = SymbolCache::new(DEFAULT_CAPACITY);
+    let mut cache = SymbolCache::new(DEFAULT_CAPACITY, shared.config().debug_dirs.clone());
     // The flag and not the job alone: the job is lost when the queue is full.
     while !shared.is_stopped() {
         let Ok(Job::Work(work)) = jobs.recv() else { return };

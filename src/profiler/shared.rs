@@ -9,12 +9,12 @@ use std::time::{Duration, Instant};
 use super::render::Job;
 use super::status::Status;
 use super::watch::Command;
-use super::{Config, Gauges, Moment, View};
+use super::{Config, Gauges, Moment, Namer, View};
 use crate::collect::Collector;
 use crate::error::{Error, ErrorKind, Result};
+use crate::policy::Naming;
 use crate::profile::{Address, Frame, Profile};
 use crate::snapshot::{History, Selector, Snapshot};
-use crate::symbolize::SymbolCache;
 use crate::system::{loaded_mappings, purge_decayed};
 
 /// What a profile is made of.
@@ -36,6 +36,7 @@ pub(crate) struct Shared {
     pub(super) commands: SyncSender<Command>,
     pub(super) jobs: SyncSender<Job>,
     cached_symbols: AtomicUsize,
+    cached_symbol_bytes: AtomicUsize,
     stopped: AtomicBool,
     /// Copies of the heap that wait for a later one.
     differences: AtomicUsize,
@@ -56,6 +57,7 @@ impl Shared {
             started: gauges.started(),
             cgroup: gauges.describe_cgroup(),
             cached_symbols: AtomicUsize::new(0),
+            cached_symbol_bytes: AtomicUsize::new(0),
             stopped: AtomicBool::new(false),
             differences: AtomicUsize::new(0),
             config,
@@ -91,8 +93,14 @@ impl Shared {
         &self.cgroup
     }
 
+    /// How many addresses have their names remembered.
     pub(crate) fn cached_symbols(&self) -> usize {
         self.cached_symbols.load(Ordering::Relaxed)
+    }
+
+    /// About how many bytes those take.
+    pub(crate) fn cached_symbol_bytes(&self) -> usize {
+        self.cached_symbol_bytes.load(Ordering::Relaxed)
     }
 
     pub(crate) fn history(&self) -> MutexGuard<'_, History> {
@@ -116,13 +124,14 @@ impl Shared {
     }
 
     /// Has `work` done on the renderer's thread, away from the host's threads and unsampled.
-    pub(crate) fn render(self: &Arc<Self>, work: impl FnOnce(&Self, &mut SymbolCache) + Send + 'static) -> Result<()> {
+    pub(crate) fn render(self: &Arc<Self>, work: impl FnOnce(&Self, &mut Namer<'_>) + Send + 'static) -> Result<()> {
         let shared = Arc::clone(self);
         self.send(
             &self.jobs,
             Job::Work(Box::new(move |cache| {
-                work(&shared, cache);
+                work(&shared, &mut Namer::new(cache, shared.naming()));
                 shared.cached_symbols.store(cache.len(), Ordering::Relaxed);
+                shared.cached_symbol_bytes.store(cache.bytes(), Ordering::Relaxed);
             })),
         )
     }
@@ -142,6 +151,12 @@ impl Shared {
         })
     }
 
+    /// Whether names may be looked up now, by the settings and the last reading.
+    fn naming(&self) -> Naming {
+        let cgroup = self.status().reading.map(|reading| reading.cgroup).unwrap_or_default();
+        Naming::decide(self.config.symbolize, self.config.symbolize_headroom, &cgroup)
+    }
+
     /// The heap that `heap` names, for the renderer's thread.
     pub(crate) fn moment(&self, heap: Heap) -> Result<Moment> {
         match heap {
@@ -151,13 +166,13 @@ impl Shared {
     }
 
     /// The profile of `heap`, with names, for the renderer's thread.
-    pub(crate) fn profile(&self, heap: Heap, cache: &mut SymbolCache) -> Result<Profile> {
-        Ok(View::of(self.moment(heap)?).profile(self.collector, cache))
+    pub(crate) fn profile(&self, heap: Heap, namer: &mut Namer<'_>) -> Result<Profile> {
+        Ok(View::of(self.moment(heap)?).profile(self.collector, namer))
     }
 
     /// The names of `addresses` in the files that are loaded now, for the renderer's thread.
-    pub(crate) fn names(&self, addresses: &[Address], cache: &mut SymbolCache) -> HashMap<Address, Frame> {
-        cache.resolve(addresses.iter().copied(), &loaded_mappings())
+    pub(crate) fn names(&self, addresses: &[Address], namer: &mut Namer<'_>) -> HashMap<Address, Frame> {
+        namer.names(addresses.iter().copied(), &loaded_mappings())
     }
 
     /// Has jemalloc give back the pages that have been unused for its decay time.

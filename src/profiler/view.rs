@@ -4,13 +4,13 @@ use std::convert::Infallible;
 use std::io::{self, Write};
 use std::time::Duration;
 
+use super::Namer;
 use super::moment::{Moment, Row};
 use super::places::{Places, Side};
 use crate::collect::{Collector, Source, StackId};
 use crate::format::heap_text::{self, TextRow};
 use crate::format::pprof;
 use crate::profile::{Profile, ReturnAddress, SAMPLE_TYPES, Trim};
-use crate::symbolize::SymbolCache;
 
 /// A heap at a moment, or what changed between two.
 pub(crate) struct View {
@@ -39,7 +39,7 @@ impl View {
     }
 
     /// All of it in memory, with names.
-    pub(crate) fn profile(&self, collector: &Collector, cache: &mut SymbolCache) -> Profile {
+    pub(crate) fn profile(&self, collector: &Collector, namer: &mut Namer<'_>) -> Profile {
         let mut profile = Profile::new(self.later.time(), collector.interval().bytes());
         profile.duration = self.duration();
         let mut places = self.places();
@@ -50,8 +50,8 @@ impl View {
             profile.push(stack.iter().copied(), values, average_size);
             Ok(())
         });
-        places.name(cache);
-        profile.comments = self.comments(collector, &places);
+        places.name(namer);
+        profile.comments = self.comments(collector, &places, namer);
         (profile.mappings, profile.locations) = (places.mappings, places.locations);
         profile
     }
@@ -60,7 +60,7 @@ impl View {
     pub(crate) fn write_pprof(
         &self,
         collector: &Collector,
-        cache: &mut SymbolCache,
+        namer: &mut Namer<'_>,
         shown: &Shown,
         out: impl Write,
     ) -> io::Result<()> {
@@ -69,8 +69,8 @@ impl View {
         self.samples(collector, &mut places, &mut |stack, values, average_size| {
             writer.sample(stack, &values, average_size)
         })?;
-        places.name(cache);
-        let comments = self.comments(collector, &places);
+        places.name(namer);
+        let comments = self.comments(collector, &places, namer);
         writer.finish(&pprof::Tail {
             time: self.later.time(),
             duration: self.duration(),
@@ -86,7 +86,7 @@ impl View {
 
     /// As Go's text for people, values as sampled and not scaled. Of the later moment alone: the format has no
     /// differences.
-    pub(crate) fn write_text(&self, collector: &Collector, cache: &mut SymbolCache, out: impl Write) -> io::Result<()> {
+    pub(crate) fn write_text(&self, collector: &Collector, namer: &mut Namer<'_>, out: impl Write) -> io::Result<()> {
         let mut rows: Vec<TextRow> = self
             .later
             .rows()
@@ -103,8 +103,8 @@ impl View {
                 places.index(Side::Later, frame.call_site());
             }
         }
-        places.name(cache);
-        let comments = self.comments(collector, &places);
+        places.name(namer);
+        let comments = self.comments(collector, &places, namer);
         heap_text::write(
             out,
             &heap_text::HeapText {
@@ -175,7 +175,7 @@ impl View {
         Ok(())
     }
 
-    fn comments(&self, collector: &Collector, places: &Places<'_>) -> Vec<String> {
+    fn comments(&self, collector: &Collector, places: &Places<'_>, namer: &Namer<'_>) -> Vec<String> {
         let mut comments = vec![format!("heapward {}", env!("CARGO_PKG_VERSION"))];
         comments.extend(self.later.remarks());
         if let Some(base) = &self.base {
@@ -195,6 +195,9 @@ impl View {
             samples => comments.push(format!(
                 "{samples} samples have no stack, because a CPU profile was being taken: two unwinders at once can crash"
             )),
+        }
+        if places.has_not_asked() {
+            comments.extend(namer.declined().map(str::to_owned));
         }
         comments.extend(places.unnamed());
         comments

@@ -1,10 +1,11 @@
 //! Names already found. Bounded, and all that symbolizing leaves behind.
 
 use std::collections::{HashMap, HashSet};
+use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::resolver;
-use crate::profile::{Address, Frame, Mapping, Unknown};
+use super::resolver::Resolver;
+use crate::profile::{Address, Frame, Function, Mapping, Unknown};
 use crate::system::{loaded_mappings, modules_generation};
 
 /// How many addresses are remembered. More than that are in use only in the largest of programs.
@@ -13,24 +14,49 @@ pub(crate) const DEFAULT_CAPACITY: usize = 65_536;
 /// How many bytes of names are remembered: those of deep async code are long.
 const CAPACITY_BYTES: usize = 16 << 20;
 
+/// Whether files may be opened to look names up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Lookup {
+    /// They may.
+    Allowed,
+    /// They may not: only names that are remembered are given.
+    Declined,
+}
+
 /// Names for addresses.
 #[derive(Debug)]
 pub(crate) struct SymbolCache {
     frames: HashMap<Address, Frame>,
     strings: HashSet<Arc<str>>,
     string_bytes: usize,
+    function_bytes: usize,
     capacity: usize,
-    /// [`modules_generation`] when the names were found.
+    debug_dirs: Vec<PathBuf>,
+    /// [`modules_generation`] when `loaded` was listed; 0 before.
     generation: u64,
+    /// The files that the names are from.
+    loaded: Vec<Mapping>,
+    /// How many files were opened so far.
+    opened: usize,
 }
 
 impl SymbolCache {
-    /// An empty cache.
-    pub(crate) fn new(capacity: usize) -> Self {
-        Self { frames: HashMap::new(), strings: HashSet::new(), string_bytes: 0, capacity, generation: 0 }
+    /// An empty cache, which looks for separate debug files in `debug_dirs` too.
+    pub(crate) fn new(capacity: usize, debug_dirs: Vec<PathBuf>) -> Self {
+        Self {
+            frames: HashMap::new(),
+            strings: HashSet::new(),
+            string_bytes: 0,
+            function_bytes: 0,
+            capacity,
+            debug_dirs,
+            generation: 0,
+            loaded: Vec::new(),
+            opened: 0,
+        }
     }
 
-    /// The names of `addresses`, of which those not yet known are looked up now, all at once.
+    /// The names of `addresses`, of which those not yet known are looked up now, all at once, if `lookup` says so.
     ///
     /// `mappings` are the files that were loaded when the addresses were taken. Where another file is there now, or
     /// none, the names of now would be those of other code, so there are none.
@@ -38,69 +64,118 @@ impl SymbolCache {
         &mut self,
         addresses: impl Iterator<Item = Address>,
         mappings: &[Mapping],
+        lookup: Lookup,
     ) -> HashMap<Address, Frame> {
-        let generation = modules_generation();
-        if generation != self.generation || self.string_bytes > CAPACITY_BYTES {
+        self.follow_modules();
+        if self.string_bytes > CAPACITY_BYTES {
             self.clear();
-            self.generation = generation;
         }
-        let loaded = loaded_mappings();
         let mut found = HashMap::new();
         let mut missing = Vec::new();
         for address in addresses {
-            let then = Mapping::find(mappings, address).map(|index| &mappings[index]);
-            let now = Mapping::find(&loaded, address).map(|index| &loaded[index]);
-            if then.is_some_and(|then| now.is_none_or(|now| !then.is_same(now))) {
-                found.insert(address, Frame::Unknown(Unknown::Unloaded));
-                continue;
-            }
-            match self.frames.get(&address) {
-                Some(frame) => {
-                    found.insert(address, frame.clone());
+            let at = |mappings: &[Mapping]| Mapping::find(mappings, address);
+            let frame = match (at(mappings), at(&self.loaded)) {
+                (None, _) => Some(Frame::Unknown(Unknown::NoMapping)),
+                (Some(then), Some(now)) if mappings[then].is_same(&self.loaded[now]) => {
+                    self.frames.get(&address).cloned()
                 }
-                None => missing.push(address),
+                _ => Some(Frame::Unknown(Unknown::Unloaded)),
+            };
+            match (frame, lookup) {
+                (Some(frame), _) => {
+                    found.insert(address, frame);
+                }
+                (None, Lookup::Allowed) => missing.push(address),
+                (None, Lookup::Declined) => {
+                    found.insert(address, Frame::Unknown(Unknown::NotAsked));
+                }
             }
         }
         missing.sort_unstable();
         missing.dedup();
-        if missing.is_empty() {
-            return found;
+        self.look_up(missing, &mut found);
+        found
+    }
+
+    fn look_up(&mut self, addresses: Vec<Address>, found: &mut HashMap<Address, Frame>) {
+        if addresses.is_empty() {
+            return;
         }
-        let frames = resolver::resolve(&missing, mappings, &mut |text| self.intern(text));
-        if self.frames.len() + frames.len() > self.capacity {
+        let Self { strings, string_bytes, debug_dirs, loaded, opened, .. } = self;
+        let mut intern = |text: &str| intern(strings, string_bytes, text);
+        let resolved = Resolver { debug_dirs, intern: &mut intern, opened }.resolve(&addresses, loaded);
+        if self.frames.len() + resolved.len() > self.capacity {
             self.clear();
         }
-        for (address, frame) in missing.into_iter().zip(frames) {
-            // What could not be read may be readable the next time.
-            if self.frames.len() < self.capacity && frame != Frame::Unknown(Unknown::Unreadable) {
-                self.frames.insert(address, frame.clone());
+        for (address, resolved) in addresses.into_iter().zip(resolved) {
+            if resolved.is_final && self.frames.len() < self.capacity {
+                self.function_bytes += bytes_of(&resolved.frame);
+                self.frames.insert(address, resolved.frame.clone());
             }
-            found.insert(address, frame);
+            found.insert(address, resolved.frame);
         }
-        found
+    }
+
+    /// Forgets the names from files that are no longer where they were.
+    fn follow_modules(&mut self) {
+        let generation = modules_generation();
+        if generation == self.generation {
+            return;
+        }
+        let before = std::mem::replace(&mut self.loaded, loaded_mappings());
+        self.generation = generation;
+        // Without a build id another file at the same place could pass for the one before.
+        let at = |mappings: &[Mapping], address| Mapping::find(mappings, address);
+        let is_still_there = |address: &Address| match (at(&before, *address), at(&self.loaded, *address)) {
+            (Some(then), Some(now)) => before[then].build_id.is_some() && before[then].is_same(&self.loaded[now]),
+            _ => false,
+        };
+        self.frames.retain(|address, _| is_still_there(address));
+        self.function_bytes = self.frames.values().map(bytes_of).sum();
+        self.strings.retain(|text| Arc::strong_count(text) > 1);
+        self.string_bytes = self.strings.iter().map(|text| text.len()).sum();
     }
 
     fn clear(&mut self) {
         self.frames = HashMap::new();
         self.strings = HashSet::new();
         self.string_bytes = 0;
-    }
-
-    fn intern(&mut self, text: &str) -> Arc<str> {
-        match self.strings.get(text) {
-            Some(known) => known.clone(),
-            None => {
-                let new: Arc<str> = text.into();
-                self.string_bytes += text.len();
-                self.strings.insert(new.clone());
-                new
-            }
-        }
+        self.function_bytes = 0;
     }
 
     /// How many addresses are remembered.
     pub(crate) fn len(&self) -> usize {
         self.frames.len()
+    }
+
+    /// About how many bytes of memory all that is remembered takes.
+    pub(crate) fn bytes(&self) -> usize {
+        // A table has one byte for each slot beside the slot itself, and an Arc two counts beside its value.
+        let frames = self.frames.capacity() * (size_of::<(Address, Frame)>() + 1);
+        let strings = self.strings.capacity() * (size_of::<Arc<str>>() + 1) + self.strings.len() * ARC;
+        frames + self.function_bytes + strings + self.string_bytes
+    }
+}
+
+const ARC: usize = 2 * size_of::<usize>();
+
+/// The bytes that a frame takes beside its slot in the table and its names.
+fn bytes_of(frame: &Frame) -> usize {
+    match frame {
+        Frame::Known(functions) => ARC + functions.len() * size_of::<Function>(),
+        Frame::Unknown(_) => 0,
+    }
+}
+
+fn intern(strings: &mut HashSet<Arc<str>>, bytes: &mut usize, text: &str) -> Arc<str> {
+    match strings.get(text) {
+        Some(known) => known.clone(),
+        None => {
+            let new: Arc<str> = text.into();
+            *bytes += text.len();
+            strings.insert(new.clone());
+            new
+        }
     }
 }
 
@@ -111,12 +186,12 @@ mod tests {
 
     fn resolve(cache: &mut SymbolCache, mappings: &[Mapping]) -> Frame {
         let here = Address(resolve as *const () as u64 + 1);
-        cache.resolve([here].into_iter(), mappings).remove(&here).unwrap()
+        cache.resolve([here].into_iter(), mappings, Lookup::Allowed).remove(&here).unwrap()
     }
 
     #[test]
     fn names_are_found_once_and_are_those_of_the_file_of_then() {
-        let mut cache = SymbolCache::new(10);
+        let mut cache = SymbolCache::new(10, Vec::new());
         let mut mappings = loaded_mappings();
         let named = resolve(&mut cache, &mappings);
         assert!(named.functions().iter().any(|function| function.name.contains("resolve")), "{named:?}");
@@ -130,10 +205,10 @@ mod tests {
 
     #[test]
     fn the_cache_is_bounded() {
-        let mut cache = SymbolCache::new(2);
+        let mut cache = SymbolCache::new(2, Vec::new());
         let start = resolve as *const () as u64;
         let addresses: Vec<Address> = (0..50).map(|n| Address(start + n)).collect();
-        let found = cache.resolve(addresses.iter().copied(), &loaded_mappings());
+        let found = cache.resolve(addresses.iter().copied(), &loaded_mappings(), Lookup::Allowed);
         assert_eq!((found.len(), cache.len()), (50, 2));
     }
 }

@@ -1,196 +1,204 @@
-//! Looking names up with blazesym. Its symbolizer is dropped after each use, with its mapped files and its indexes.
+//! Addresses to functions, file by file and unit by unit: nothing is indexed, and what was read is given back before
+//! the next unit is.
 
-use std::collections::HashMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
-use blazesym::Pid;
-use blazesym::symbolize::source::{Process, Source};
-use blazesym::symbolize::{CodeInfo, Input, Reason, Sym, Symbolized, Symbolizer};
-
+use super::debug_file;
+use super::debug_info::{self, Found};
+use super::dwarf::{Dwarf, Unpacked};
+use super::elf::Elf;
+use super::meter::{Deadline, Meter, Read, Stop};
+use super::names::{full_name, is_mangled};
+use super::symbols;
 use crate::profile::{Address, Frame, Function, Mapping, Unknown};
+use crate::system::MappedFile;
 
-/// A frame for each of `addresses`, in their order.
-pub(super) fn resolve(
-    addresses: &[Address],
-    mappings: &[Mapping],
-    intern: &mut dyn FnMut(&str) -> Arc<str>,
-) -> Vec<Frame> {
-    // Raw names: viewers take a name that equals its system name for one that they must demangle, and spoil it.
-    let symbolizer = Symbolizer::builder().enable_inlined_fns(true).enable_demangling(false).build();
-    let symbols = match look_up(&symbolizer, addresses, true) {
-        Ok(symbols) => symbols,
-        Err(error) => {
-            tracing::warn!("heapward: names could not be looked up: {error:#}");
-            return vec![Frame::Unknown(Unknown::Unreadable); addresses.len()];
-        }
-    };
-    let mut full_names = full_names(&symbolizer, addresses, &symbols);
-    addresses
-        .iter()
-        .zip(&symbols)
-        .map(|(&address, symbol)| match symbol {
-            Symbolized::Sym(symbol) => {
-                let name = full_names.remove(&address).unwrap_or_else(|| symbol.name.to_string());
-                Frame::Known(functions(&name, symbol, intern))
+/// How long names are looked up at a time. What is left is named from symbol tables alone, until somebody asks again.
+/// Half of what a caller waits for.
+const PATIENCE: Duration = Duration::from_secs(15);
+
+/// The program's own file, also when it was deleted or another was moved to its place.
+const PROGRAM: &str = "/proc/self/exe";
+
+/// What was found for one address.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Resolved {
+    pub(super) frame: Frame,
+    /// Whether asking again would give the same.
+    pub(super) is_final: bool,
+}
+
+impl Resolved {
+    fn unknown(reason: Unknown) -> Self {
+        // What cannot be read may be readable the next time.
+        Self { frame: Frame::Unknown(reason), is_final: reason != Unknown::Unreadable }
+    }
+}
+
+/// Looks names up.
+pub(super) struct Resolver<'a> {
+    /// Folders that hold separate debug files.
+    pub(super) debug_dirs: &'a [PathBuf],
+    pub(super) intern: &'a mut dyn FnMut(&str) -> Arc<str>,
+    /// How many files were opened.
+    pub(super) opened: &'a mut usize,
+}
+
+impl Resolver<'_> {
+    /// What is known about each of `addresses`, which are sorted, in their order. `loaded` are the files of now.
+    pub(super) fn resolve(&mut self, addresses: &[Address], loaded: &[Mapping]) -> Vec<Resolved> {
+        let deadline = Deadline::after(PATIENCE);
+        let program = std::fs::read_link(PROGRAM).ok();
+        let mut resolved = Vec::with_capacity(addresses.len());
+        for group in addresses.chunk_by(|a, b| Mapping::find(loaded, *a) == Mapping::find(loaded, *b)) {
+            let Some(mapping) = Mapping::find(loaded, group[0]).map(|index| &loaded[index]) else {
+                resolved.extend(group.iter().map(|_| Resolved::unknown(Unknown::NoMapping)));
+                continue;
+            };
+            let path = Path::new(&mapping.path);
+            let path = if program.as_deref() == Some(path) { Path::new(PROGRAM) } else { path };
+            match self.module(mapping, path, group, deadline) {
+                Ok(found) => resolved.extend(found),
+                Err(reason) => resolved.extend(group.iter().map(|_| Resolved::unknown(reason))),
             }
-            Symbolized::Unknown(reason) => Frame::Unknown(unknown(*reason, address, mappings)),
-        })
-        .collect()
-}
-
-fn look_up<'s>(
-    symbolizer: &'s Symbolizer,
-    addresses: &[Address],
-    debug_syms: bool,
-) -> Result<Vec<Symbolized<'s>>, blazesym::Error> {
-    let raw: Vec<u64> = addresses.iter().map(|address| address.0).collect();
-    let mut process = Process::new(Pid::Slf);
-    // Links in `map_files` can be read by privileged processes alone, and not at all in most containers.
-    process.map_files = false;
-    process.perf_map = false;
-    process.debug_syms = debug_syms;
-    symbolizer.symbolize(&Source::Process(process), Input::AbsAddr(&raw))
-}
-
-/// Debug information of line tables alone says `open` where the symbol table says `service::store::open`: the full
-/// names of the functions that this is true of. (Inlined functions are in no symbol table and keep the short one.)
-fn full_names(symbolizer: &Symbolizer, addresses: &[Address], symbols: &[Symbolized<'_>]) -> HashMap<Address, String> {
-    let short: Vec<Address> = addresses
-        .iter()
-        .zip(symbols)
-        .filter(|(_, symbol)| {
-            symbol.as_sym().is_some_and(|symbol| symbol.code_info.is_some() && !is_mangled(&symbol.name))
-        })
-        .map(|(&address, _)| address)
-        .collect();
-    if short.is_empty() {
-        return HashMap::new();
-    }
-    // A failure leaves the short names, which are not wrong.
-    let full = look_up(symbolizer, &short, false).unwrap_or_default();
-    let name = |symbol: &Symbolized<'_>| symbol.as_sym().map(|symbol| symbol.name.to_string());
-    short.into_iter().zip(&full).filter_map(|(address, symbol)| Some((address, name(symbol)?))).collect()
-}
-
-fn unknown(reason: Reason, address: Address, mappings: &[Mapping]) -> Unknown {
-    match reason {
-        Reason::Unmapped => Unknown::NoMapping,
-        _ if Mapping::find(mappings, address).is_none() => Unknown::NoMapping,
-        Reason::UnknownAddr | Reason::MissingSyms => Unknown::NoSymbol,
-        _ => Unknown::Unreadable,
-    }
-}
-
-/// blazesym tells the outermost function first; profile.proto wants the innermost first.
-fn functions(name: &str, symbol: &Sym<'_>, intern: &mut dyn FnMut(&str) -> Arc<str>) -> Arc<[Function]> {
-    let outer = (name, symbol.code_info.as_deref());
-    let inlined = symbol.inlined.iter().map(|inlined| (inlined.name.as_ref(), inlined.code_info.as_ref()));
-    let mut functions: Vec<Function> = std::iter::once(outer)
-        .chain(inlined)
-        .map(|(raw, code)| {
-            let file = code.map(path).unwrap_or_default();
-            Function {
-                name: intern(&qualified(demangled(raw), &file)),
-                system_name: intern(raw),
-                file: intern(&file),
-                line: code.and_then(|code| code.line).unwrap_or(0),
-            }
-        })
-        .collect();
-    functions.reverse();
-    functions.into()
-}
-
-/// A Rust name without its hash; any other as it is, for the viewer to demangle.
-fn demangled(raw: &str) -> String {
-    match rustc_demangle::try_demangle(raw) {
-        Ok(name) => format!("{name:#}"),
-        Err(_) => raw.to_owned(),
-    }
-}
-
-/// The short name of an inlined function with the path of its module, as far as its file tells: `push<u8>` in
-/// `…/library/alloc/src/vec/mod.rs` is `alloc::vec::push<u8>`. Without it, viewers could neither hide the function nor tell it
-/// from the service's own `push`. Of a service's own files only their folders are known, and not the crate.
-fn qualified(name: String, file: &str) -> String {
-    // `push<u8, alloc::alloc::Global>` is a short name too.
-    let has_path = name.starts_with('<') || name.split('<').next().is_some_and(|path| path.contains("::"));
-    match module(file) {
-        Some(module) if !has_path => format!("{module}::{name}"),
-        _ => name,
-    }
-}
-
-/// The module that a file of the language's library, or of a crate from a registry, is by custom.
-fn module(file: &str) -> Option<String> {
-    let (folder, inside) = file.strip_suffix(".rs")?.rsplit_once("/src/")?;
-    let (parent, package) = folder.rsplit_once('/')?;
-    let name = if parent.ends_with("/library") {
-        package
-    } else {
-        // `hashbrown-0.17.0`
-        let (name, version) = package.rsplit_once('-')?;
-        version.starts_with(|c: char| c.is_ascii_digit()).then_some(name)?
-    };
-    let mut module = name.replace('-', "_");
-    let folders = inside.strip_suffix("/mod").unwrap_or(inside);
-    if !["lib", "mod"].contains(&folders) {
-        module.push_str("::");
-        module.push_str(&folders.replace('/', "::"));
-    }
-    Some(module)
-}
-
-fn is_mangled(name: &str) -> bool {
-    name.starts_with("_R") || name.starts_with("_Z")
-}
-
-fn path(code: &CodeInfo<'_>) -> String {
-    let file = Path::new(&code.file);
-    let path = match &code.dir {
-        Some(dir) => dir.join(file),
-        None => file.to_owned(),
-    };
-    path.to_string_lossy().into_owned()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[track_caller]
-    fn check(name: &str, file: &str, expect: &str) {
-        assert_eq!(qualified(name.to_owned(), file), expect);
-    }
-
-    #[test]
-    fn a_short_name_gets_the_module_of_its_file() {
-        let std = "/rustc/59807616e1fa2540724bfbac14d7976d7e4a3860/library";
-        check(
-            "push<u8, alloc::alloc::Global>",
-            &format!("{std}/alloc/src/vec/mod.rs"),
-            "alloc::vec::push<u8, alloc::alloc::Global>",
-        );
-        check("alloc", &format!("{std}/alloc/src/alloc.rs"), "alloc::alloc::alloc");
-        check("{closure#0}", &format!("{std}/core/src/lib.rs"), "core::{closure#0}");
-        let registry = "/home/user/.cargo/registry/src/index-0123456789abcdef";
-        check("insert<K, V>", &format!("{registry}/hashbrown-0.17.0/src/map.rs"), "hashbrown::map::insert<K, V>");
-        check("alloc", &format!("{registry}/tikv-jemallocator-0.7.0/src/lib.rs"), "tikv_jemallocator::alloc");
-        check("insert<K, V>", "/rust/deps/hashbrown-0.16.1/src/raw/mod.rs", "hashbrown::raw::insert<K, V>");
-    }
-
-    #[test]
-    fn any_other_name_stays() {
-        for (name, file) in [
-            ("open_session", "/srv/service/src/session.rs"),
-            ("open_session", "/srv/my-service/src/session.rs"),
-            ("open_session", ""),
-            ("alloc::vec::Vec<T,A>::push", "/rustc/0/library/alloc/src/vec/mod.rs"),
-            ("<[T]>::to_vec", "/rustc/0/library/alloc/src/slice.rs"),
-            ("imalloc", "/build/tikv-jemalloc-sys-0.7.1/src/jemalloc.c"),
-        ] {
-            check(name, file, name);
         }
+        resolved
     }
+
+    /// What is known about `addresses`, which lie in `mapping`, from the file at `path`.
+    fn module(
+        &mut self,
+        mapping: &Mapping,
+        path: &Path,
+        addresses: &[Address],
+        deadline: Deadline,
+    ) -> Result<Vec<Resolved>, Unknown> {
+        if mapping.path == "[vdso]" {
+            // The kernel's page is no file.
+            return Err(Unknown::NoSymbol);
+        }
+        let file = MappedFile::open(path).map_err(|_| Unknown::Unreadable)?;
+        *self.opened += 1;
+        let elf = Elf::parse(&file).ok_or(Unknown::Unreadable)?;
+        let build_id = elf.build_id();
+        if mapping.build_id.is_some() && build_id.is_some() && mapping.build_id != build_id {
+            return Err(Unknown::Replaced);
+        }
+        let start = elf.address_of(mapping).ok_or(Unknown::Replaced)?;
+        let addresses: Vec<u64> =
+            addresses.iter().map(|address| (address.0 - mapping.start).wrapping_add(start)).collect();
+
+        let debug_file = match elf.has_debug_info() {
+            true => None,
+            false => {
+                // The program's path, for what stands next to it.
+                let path = if path == Path::new(PROGRAM) { Path::new(&mapping.path) } else { path };
+                debug_file::find(&elf, path, build_id.as_ref(), self.debug_dirs, self.opened)
+            }
+        };
+        let debug = match &debug_file {
+            Some(file) => Some((Elf::parse(file).ok_or(Unknown::Unreadable)?, file)),
+            None => None,
+        };
+        let (debug_elf, debug_mapped) = debug.as_ref().map_or((&elf, &file), |(elf, file)| (elf, *file));
+
+        let unpacked = Unpacked::of(debug_elf);
+        let mut meter = Meter::new(debug_mapped, deadline);
+        let (found, mut is_late) = match &unpacked {
+            Some(unpacked) => debug_info::find(&Dwarf::of(debug_elf, unpacked), &addresses, &mut meter, self.intern),
+            None => (vec![Found::default(); addresses.len()], false),
+        };
+        meter.release();
+        let symbols = match symbol_names(&elf, &file, debug.as_ref(), &addresses, &found, deadline) {
+            Ok(symbols) => symbols,
+            Err(stop) => {
+                is_late |= stop == Stop::Late;
+                vec![None; addresses.len()]
+            }
+        };
+        let resolved = found.into_iter().zip(symbols).map(|(found, symbol)| {
+            let is_final = found.is_complete || !is_late;
+            let functions = functions(&found, symbol, self.intern);
+            let frame = match functions.is_empty() {
+                true => Frame::Unknown(Unknown::NoSymbol),
+                false => Frame::Known(functions.into()),
+            };
+            Resolved { frame, is_final }
+        });
+        Ok(resolved.collect())
+    }
+}
+
+/// The name that a symbol table gives to each of `addresses`, where the debug information has no full one.
+fn symbol_names<'d>(
+    elf: &Elf<'d>,
+    file: &MappedFile,
+    debug: Option<&(Elf<'d>, &MappedFile)>,
+    addresses: &[u64],
+    found: &[Found<'d>],
+    deadline: Deadline,
+) -> Read<Vec<Option<&'d [u8]>>> {
+    let mut names = vec![None; addresses.len()];
+    let is_wanted = |found: &Found<'_>| {
+        found.functions.last().is_none_or(|outermost| !outermost.trace.name.linkage.is_some_and(is_mangled))
+    };
+    let wanted: Vec<usize> = (0..addresses.len()).filter(|index| is_wanted(&found[*index])).collect();
+    if wanted.is_empty() {
+        return Ok(names);
+    }
+    let wanted_addresses: Vec<u64> = wanted.iter().map(|index| addresses[*index]).collect();
+    let of_debug = || debug.and_then(|(elf, file)| Some((elf, elf.symbols()?, *file)));
+    let Some((elf, table, file)) = elf
+        .symbols()
+        .map(|table| (elf, table, file))
+        .or_else(of_debug)
+        .or_else(|| Some((elf, elf.dynamic_symbols()?, file)))
+    else {
+        return Ok(names);
+    };
+    let mut meter = Meter::new(file, deadline);
+    let found = symbols::names(elf, &table, &wanted_addresses, &mut meter);
+    meter.release();
+    for (index, name) in wanted.into_iter().zip(found?) {
+        names[index] = name;
+    }
+    Ok(names)
+}
+
+/// The functions of one address, innermost first.
+fn functions(found: &Found<'_>, symbol: Option<&[u8]>, intern: &mut dyn FnMut(&str) -> Arc<str>) -> Vec<Function> {
+    let mut functions = Vec::with_capacity(found.functions.len().max(1));
+    let mut push = |raw: Option<&[u8]>, file: &str, line: u32, own_crate: Option<&str>| {
+        let Some(raw) = raw.filter(|raw| !raw.is_empty()) else { return };
+        let raw = String::from_utf8_lossy(raw);
+        functions.push(Function {
+            name: intern(&full_name(&raw, file, own_crate)),
+            system_name: intern(&raw),
+            file: intern(file),
+            line,
+        });
+    };
+    let Some((outermost, inlined)) = found.functions.split_last() else {
+        push(symbol, "", 0, None);
+        return functions;
+    };
+    for function in inlined {
+        let name = function.trace.name;
+        push(name.linkage.or(name.short), &function.file, function.line, function.own_crate.as_deref());
+    }
+    // Debug information of line tables alone says `open` where the symbol table says `service::store::open`. (Inlined
+    // functions are in no symbol table and keep the short one.)
+    let name = outermost.trace.name;
+    let mangled = |name: &Option<&[u8]>| name.is_some_and(is_mangled);
+    let name = Some(name.linkage)
+        .filter(mangled)
+        .or(Some(symbol).filter(mangled))
+        .flatten()
+        .or(name.linkage)
+        .or(name.short)
+        .or(symbol);
+    push(name, &outermost.file, outermost.line, outermost.own_crate.as_deref());
+    functions
 }

@@ -1,0 +1,40 @@
+//! Names for one request.
+
+use std::collections::HashMap;
+
+use crate::policy::Naming;
+use crate::profile::{Address, Frame, Mapping};
+use crate::symbolize::{Lookup, SymbolCache};
+
+/// What gives addresses their names during one request.
+pub(crate) struct Namer<'c> {
+    cache: &'c mut SymbolCache,
+    naming: Naming,
+}
+
+impl<'c> Namer<'c> {
+    pub(super) fn new(cache: &'c mut SymbolCache, naming: Naming) -> Self {
+        Self { cache, naming }
+    }
+
+    /// The names of `addresses`, which were taken when `mappings` were loaded.
+    pub(super) fn names(
+        &mut self,
+        addresses: impl Iterator<Item = Address>,
+        mappings: &[Mapping],
+    ) -> HashMap<Address, Frame> {
+        let lookup = match self.naming {
+            Naming::Allowed => Lookup::Allowed,
+            Naming::Declined(_) => Lookup::Declined,
+        };
+        self.cache.resolve(addresses, mappings, lookup)
+    }
+
+    /// Why names that are not remembered are not looked up, when they are not.
+    pub(super) fn declined(&self) -> Option<&str> {
+        match &self.naming {
+            Naming::Allowed => None,
+            Naming::Declined(reason) => Some(reason),
+        }
+    }
+}
