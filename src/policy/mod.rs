@@ -1,5 +1,7 @@
 //! Pure decisions from readings handed in. Time is an argument, never asked for.
 
+#[cfg(feature = "cpu")]
+mod cpu_room;
 mod naming;
 mod rate_limit;
 mod reason;
@@ -11,6 +13,8 @@ pub use naming::Symbolize;
 pub use reason::Reason;
 pub use threshold::Threshold;
 
+#[cfg(feature = "cpu")]
+pub(crate) use cpu_room::check_cpu_room;
 pub(crate) use naming::Naming;
 pub(crate) use rate_limit::RateLimit;
 pub(crate) use retention::Retention;

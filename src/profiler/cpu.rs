@@ -9,6 +9,7 @@ use super::{Namer, Shared};
 use crate::collect::NoUnwinding;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::pprof;
+use crate::policy::check_cpu_room;
 use crate::profile::{Address, Location, ReturnAddress, SampleType};
 use crate::system::{CpuSampling, HERTZ, loaded_mappings};
 
@@ -64,9 +65,13 @@ impl CpuProfile {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::AlreadyRunning`] when one is being taken, by heapward or by the service itself.
+    /// [`ErrorKind::AlreadyRunning`] when one is being taken, by heapward or by the service itself; [`ErrorKind::Busy`]
+    /// when the memory limit is too close.
     pub(crate) fn start(shared: &Shared) -> Result<Self> {
         let turn = Turn::take()?;
+        // Unreadable only where nothing of `/proc` is, and then there are no readings either.
+        let program = std::fs::metadata("/proc/self/exe").map_or(0, |file| file.len());
+        check_cpu_room(&shared.last_cgroup(), program)?;
         let heap = shared.collector().without_unwinding()?;
         std::thread::sleep(LAST_UNWINDING);
         Ok(Self { sampling: CpuSampling::start()?, _heap: heap, _turn: turn })

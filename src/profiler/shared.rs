@@ -13,7 +13,7 @@ use super::{Config, Gauges, Moment, Namer, View};
 use crate::collect::Collector;
 use crate::error::{Error, ErrorKind, Result};
 use crate::policy::Naming;
-use crate::profile::{Address, Frame, Profile};
+use crate::profile::{Address, CgroupMemory, Frame, Profile};
 use crate::snapshot::{History, Selector, Snapshot};
 use crate::system::{loaded_mappings, purge_decayed};
 
@@ -153,8 +153,12 @@ impl Shared {
 
     /// Whether names may be looked up now, by the settings and the last reading.
     fn naming(&self) -> Naming {
-        let cgroup = self.status().reading.map(|reading| reading.cgroup).unwrap_or_default();
-        Naming::decide(self.config.symbolize, self.config.symbolize_headroom, &cgroup)
+        Naming::decide(self.config.symbolize, self.config.symbolize_headroom, &self.last_cgroup())
+    }
+
+    /// The control group of the last reading; nothing known before the first.
+    pub(super) fn last_cgroup(&self) -> CgroupMemory {
+        self.status().reading.map(|reading| reading.cgroup).unwrap_or_default()
     }
 
     /// The heap that `heap` names, for the renderer's thread.
