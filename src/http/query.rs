@@ -107,7 +107,7 @@ mod tests {
 
     #[test]
     fn percents_texts_and_words_of_their_own() {
-        let percent = |query| Query::parse(Some(query)).percent("min", 0.05).map_err(|error| error.to_string());
+        let percent = |query: &str| Query::parse(Some(query)).percent("min", 0.05).map_err(|error| error.to_string());
         assert_eq!([percent(""), percent("min=1.5"), percent("min=2%25")], [Ok(0.05), Ok(1.5), Ok(2.0)]);
         for wrong in ["-1", "101", "NaN", "inf", "x", "%25"] {
             let shown = wrong.replace("%25", "%");
