@@ -272,7 +272,7 @@ fn a_site_is_focused_on() {
 #[test]
 fn values_below_zero_are_left_out_and_told() {
     let subtitle = subtitle_of(&svg(&small(), &unpruned()).unwrap());
-    assert!(subtitle.ends_with("; 1 stacks below zero left out"), "{subtitle}");
+    assert!(subtitle.ends_with("; 1 stack below zero left out"), "{subtitle}");
     let (kind, message) = refused(svg(&profile(&[(&["main"], -1)]), &unpruned()));
     assert_eq!(kind, ErrorKind::NotFound);
     assert_eq!(message, "nothing to draw: inuse_space is zero or below in every sample");
@@ -315,7 +315,7 @@ fn a_picture_is_bounded() {
     assert_eq!(subtitle, expect);
     // One line alone is too long.
     let long = "x".repeat(20 << 20);
-    let drawn = svg(&profile(&[(&[&long], 1)]), &unpruned()).unwrap();
+    let drawn = svg(&profile(&[(&[&long], 1)]), &Options { trim: Trim::None, ..unpruned() }).unwrap();
     assert_eq!(titles(&drawn), ["all (1 bytes, 100%)", "[not drawn] (1 bytes, 100.00%)"]);
 }
 
