@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::ops::Range;
 
-use super::frame_names::{FrameNames, clean};
+use super::frame_names::{FrameNames, clean, printable};
 use crate::error::{Error, ErrorKind, Result};
 use crate::profile::{INUSE_SPACE, NO_STACK, Profile, ProfileSample, SAMPLE_TYPES, SampleType, Trim, Trimmer};
 
@@ -324,7 +324,8 @@ impl<'p> Reader<'p> {
 fn nothing(value: &str, options: &Options, readers: &[Reader<'_>], below_zero: usize) -> Error {
     let message = match &options.site {
         Some(site) => {
-            format!("no site with {value} contains `{site}`; the largest sites: {}", largest(options, readers))
+            let (site, largest) = (printable(site), largest(options, readers));
+            format!("no site with {value} contains `{site}`; the largest sites: {largest}")
         }
         None if below_zero > 0 => format!("nothing to draw: {value} is zero or below in every sample"),
         None => format!("nothing to draw: no sample has {value}"),

@@ -243,6 +243,9 @@ fn what_is_too_small_stays_with_its_parent() {
     // Of exactly the share is enough.
     assert_eq!(titles(&drawn(8.0)).len(), 6);
     assert_eq!(subtitle_of(&drawn(0.0)), "1000 B in all");
+    // However narrow: inferno's own limit would be a hundredth of a percent, and silent.
+    let narrow = svg(&profile(&[(&["wide"], 1_000_000), (&["narrow"], 1)]), &unpruned()).unwrap();
+    assert_eq!(titles(&narrow).len(), 3);
     let pruned = Options { min_percent: 10.0, ..unpruned() };
     assert_eq!(text(&stacks, &pruned), "r;a 80\nr;a;b 900\n[not drawn] 20\n");
 }
