@@ -3,13 +3,14 @@
 //! No tree is kept: the stacks of a profile are lists of numbered functions, sorted, so that walking them visits every
 //! node of the tree in order, with no more of it in memory than the nodes above.
 
-use std::borrow::Cow;
-use std::collections::HashMap;
-use std::ops::Range;
+mod reader;
 
-use super::frame_names::{FrameNames, clean, printable};
+use std::borrow::Cow;
+
+use super::frame_names::{FrameNames, printable};
 use crate::error::{Error, ErrorKind, Result};
-use crate::profile::{INUSE_SPACE, NO_STACK, Profile, ProfileSample, SAMPLE_TYPES, SampleType, Trim, Trimmer};
+use crate::profile::{INUSE_SPACE, NO_STACK, Profile, SAMPLE_TYPES, SampleType, Trim};
+use reader::{Reader, largest};
 
 /// Share of the total, in percent, below which a node is not drawn.
 pub(crate) const DEFAULT_MIN_PERCENT: f64 = 0.05;
@@ -264,89 +265,16 @@ impl<'p> CallTree<'p> {
     }
 }
 
-/// One profile with the functions of its locations.
-struct Reader<'p> {
-    profile: &'p Profile,
-    trimmer: Trimmer<'p>,
-    /// Where the functions of each location begin, and after the last one where they end.
-    firsts: Vec<u32>,
-    /// Functions of all locations, leaf first, as numbered by [`FrameNames::id`].
-    functions: Vec<u32>,
-}
-
-impl<'p> Reader<'p> {
-    fn of(profile: &'p Profile, trim: Trim, names: &mut FrameNames<'p>) -> Self {
-        let mut reader = Self { profile, trimmer: Trimmer::of(profile, trim), firsts: vec![0], functions: Vec::new() };
-        for location in &profile.locations {
-            reader.functions.extend(profile.places(location).map(|place| names.id(place.name())));
-            reader.firsts.push(reader.functions.len() as u32);
-        }
-        reader
-    }
-
-    /// How many functions the stacks with a value have at most.
-    fn size(&self, options: &Options) -> usize {
-        let samples = self.profile.samples.iter();
-        let drawn = samples.filter(|sample| sample.values.get(options.by).is_some_and(|&value| value > 0));
-        let size = |&index: &u32| self.range(index).len();
-        drawn.map(|sample| self.trimmer.kept(sample).locations.iter().map(size).sum::<usize>().max(1)).sum()
-    }
-
-    /// Where the functions of a location are.
-    fn range(&self, location: u32) -> Range<usize> {
-        let index = location as usize;
-        match (self.firsts.get(index), self.firsts.get(index + 1)) {
-            (Some(&first), Some(&limit)) => first as usize..limit as usize,
-            _ => 0..0,
-        }
-    }
-
-    /// Calls `push` with each function of the stack of `sample` that is left after trimming, root first.
-    fn functions(&self, sample: &ProfileSample, mut push: impl FnMut(u32)) {
-        let kept = self.trimmer.kept(sample);
-        for (at, &index) in kept.locations.iter().enumerate().rev() {
-            let Range { start, end } = self.range(index);
-            let start = if at == 0 { start + kept.skip } else { start };
-            self.functions.get(start..end).unwrap_or_default().iter().rev().for_each(|&id| push(id));
-        }
-    }
-
-    fn site(&self, sample: &ProfileSample) -> Cow<'p, str> {
-        self.trimmer.site(sample).map_or(NO_STACK.into(), |place| place.name())
-    }
-
-    fn is_at(&self, sample: &ProfileSample, site: &str) -> bool {
-        self.site(sample).contains(site)
-    }
-}
-
 /// Why there is nothing to draw.
 fn nothing(value: &str, options: &Options, readers: &[Reader<'_>], below_zero: usize) -> Error {
     let message = match &options.site {
+        // Counted at the asked site alone.
+        _ if below_zero > 0 => format!("nothing to draw: {value} is zero or below in every sample"),
         Some(site) => {
             let (site, largest) = (printable(site), largest(options, readers));
             format!("no site with {value} contains `{site}`; the largest sites: {largest}")
         }
-        None if below_zero > 0 => format!("nothing to draw: {value} is zero or below in every sample"),
         None => format!("nothing to draw: no sample has {value}"),
     };
     Error::new(ErrorKind::NotFound, message)
-}
-
-/// The names of up to five sites, largest first.
-fn largest(options: &Options, readers: &[Reader<'_>]) -> String {
-    let mut sites: HashMap<Cow<'_, str>, u64> = HashMap::new();
-    for reader in readers {
-        for sample in &reader.profile.samples {
-            let value = sample.values.get(options.by).and_then(|&value| u64::try_from(value).ok()).unwrap_or_default();
-            if value > 0 {
-                let sum = sites.entry(reader.site(sample)).or_default();
-                *sum = sum.saturating_add(value);
-            }
-        }
-    }
-    let mut sites: Vec<(Cow<'_, str>, u64)> = sites.into_iter().collect();
-    sites.sort_unstable_by(|(a, a_value), (b, b_value)| b_value.cmp(a_value).then_with(|| a.cmp(b)));
-    let names: Vec<Cow<'_, str>> = sites.into_iter().take(5).map(|(name, _)| clean(name)).collect();
-    if names.is_empty() { "there are none".to_owned() } else { names.join(", ") }
 }

@@ -280,6 +280,8 @@ fn values_below_zero_are_left_out_and_told() {
     let (kind, message) = refused(svg(&profile(&[(&["main"], -1)]), &unpruned()));
     assert_eq!(kind, ErrorKind::NotFound);
     assert_eq!(message, "nothing to draw: inuse_space is zero or below in every sample");
+    let at_freed = Options { site: Some("service::freed".into()), ..unpruned() };
+    assert_eq!(refused(svg(&small(), &at_freed)).1, message, "there is such a site");
     assert_eq!(refused(svg(&profile(&[]), &unpruned())).1, "nothing to draw: no sample has inuse_space");
 }
 
