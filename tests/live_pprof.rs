@@ -16,7 +16,7 @@ use std::rc::Rc;
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, SystemTime};
 
-use heapward::{ByteSize, Profiler, Selector, SnapshotInfo};
+use heapward::{ByteSize, Profiler, Selector, SnapshotInfo, TopSite};
 use pprof::protos::{self, Message};
 use regex::Regex;
 
@@ -220,6 +220,7 @@ struct Seen {
     before: SystemTime,
     after: SystemTime,
     maps: String,
+    top: Vec<TopSite>,
 }
 
 /// Taken once: every test reads it.
@@ -234,13 +235,14 @@ static SEEN: LazyLock<Seen> = LazyLock::new(|| {
     let taken = profiler.snapshot().unwrap();
     let after = SystemTime::now();
     let bytes = profiler.heap_prof(Selector::Latest).unwrap();
+    let top = profiler.top(Selector::Latest, 100_000).unwrap();
     profiler.shutdown();
     black_box(kept);
 
     let mut unzipped = Vec::new();
     flate2::read::GzDecoder::new(&bytes[..]).read_to_end(&mut unzipped).unwrap();
     let profile = protos::Profile::decode(&unzipped[..]).unwrap();
-    Seen { profile, taken, before, after, maps: std::fs::read_to_string("/proc/self/maps").unwrap() }
+    Seen { profile, taken, before, after, maps: std::fs::read_to_string("/proc/self/maps").unwrap(), top }
 });
 
 impl Seen {
@@ -540,6 +542,28 @@ fn a_viewer_shows_the_caller_of_the_collection() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// The table of sites, which is not made by a viewer.
+#[test]
+fn sites_are_the_callers_of_the_collections() {
+    let drop = SEEN.drop_frames();
+    let inuse = |name: &str| {
+        let name = known(name);
+        SEEN.top.iter().filter(|site| site.function == name).map(|site| site.inuse_bytes).sum::<i64>()
+    };
+    for (name, _) in ONE_BLOCK.iter().filter(|(name, _)| *name != "with_an_inlined_one") {
+        assert_eq!(inuse(name), N as i64, "{name}");
+    }
+    // Many functions allocate through it, each once.
+    assert!(inuse("made") >= (THROUGH_CLOSURES.len() * N) as i64, "{}", inuse("made"));
+    for site in &SEEN.top {
+        assert!(!drop.is_match(simplified(&site.function)), "{site:?}");
+        // Functions of jemalloc's that no rule names.
+        assert!(!site.file.contains("/tikv-jemalloc") && !site.function.starts_with("_rjem_"), "{site:?}");
+    }
+    let total: i64 = SEEN.profile.sample.iter().map(|sample| sample.value[3]).sum();
+    assert_eq!(SEEN.top.iter().map(|site| site.inuse_bytes).sum::<i64>(), total, "nothing is lost");
 }
 
 #[test]

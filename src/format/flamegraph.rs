@@ -12,7 +12,7 @@ use super::frame_names::printable;
 use crate::error::{Error, ErrorKind, Result};
 use crate::profile::{Profile, SampleType};
 use picture::{NOT_DRAWN, Picture};
-use words::{amount, change, grouped, noun};
+use words::{amount, change, counted, noun};
 
 /// The flame graph of `profile`, as SVG; the same bytes for the same profile and options.
 ///
@@ -107,15 +107,15 @@ fn subtitle(
     }
     if picture.hidden.frames > 0 {
         parts.push(format!(
-            "{} frames below {}% not drawn, together {} ({:.1}%)",
-            grouped(picture.hidden.frames),
+            "{} below {}% not drawn, together {} ({:.1}%)",
+            counted(picture.hidden.frames, "frame"),
             picture.min_percent,
             amount(value, picture.hidden.width),
             100.0 * picture.hidden.width as f64 / tree.total.width as f64
         ));
     }
     if tree.below_zero > 0 {
-        parts.push(format!("{} stacks below zero left out", grouped(tree.below_zero as u64)));
+        parts.push(format!("{} below zero left out", counted(tree.below_zero as u64, "stack")));
     }
     parts.join("; ")
 }

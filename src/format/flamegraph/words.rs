@@ -33,8 +33,13 @@ pub(super) fn change(value: SampleType, values: &Values) -> String {
     }
 }
 
+/// `1 frame`, `1,204 frames`.
+pub(super) fn counted(number: u64, noun: &str) -> String {
+    format!("{} {noun}{}", grouped(number), if number == 1 { "" } else { "s" })
+}
+
 /// `1,204`.
-pub(super) fn grouped(number: u64) -> String {
+fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::with_capacity(digits.len() * 4 / 3);
     for (at, digit) in digits.chars().enumerate() {
@@ -55,6 +60,11 @@ mod tests {
     fn numbers_are_grouped() {
         let texts = [0, 12, 999, 1_000, 1_204, 123_456, 1_234_567].map(grouped);
         assert_eq!(texts, ["0", "12", "999", "1,000", "1,204", "123,456", "1,234,567"]);
+    }
+
+    #[test]
+    fn one_is_not_many() {
+        assert_eq!([0, 1, 2].map(|number| counted(number, "frame")), ["0 frames", "1 frame", "2 frames"]);
     }
 
     #[test]
