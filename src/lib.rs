@@ -18,7 +18,7 @@ mod symbolize;
 mod system;
 
 pub use error::{Error, ErrorKind, Result};
-pub use handle::{Builder, Profiler, SnapshotInfo, TopSite, start};
+pub use handle::{Builder, HeapProfile, HeapTotals, Profiler, SnapshotInfo, TopSite, start};
 pub use http::{RouteService, Routes};
 pub use policy::{Reason, Threshold};
 pub use profile::ByteSize;

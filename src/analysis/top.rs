@@ -92,9 +92,13 @@ fn unknown(profile: &Profile, location: &Location) -> Site {
     let mapping = location.mapping.and_then(|index| profile.mappings.get(index as usize));
     let function = match mapping {
         Some(mapping) => {
-            let offset = location.address.0 - mapping.start + mapping.file_offset;
             let file = mapping.path.rsplit('/').next().unwrap_or(&mapping.path);
-            format!("{file}+{offset:#x}")
+            let offset = location.address.0.checked_sub(mapping.start);
+            match offset.and_then(|offset| offset.checked_add(mapping.file_offset)) {
+                Some(offset) => format!("{file}+{offset:#x}"),
+                // A file may place an address outside of the mapping that it names.
+                None => format!("{file}@{:#x}", location.address.0),
+            }
         }
         None => format!("{:#x}", location.address.0),
     };
