@@ -12,7 +12,7 @@ use crate::profile::Profile;
 
 /// Reads profile.proto, jemalloc's dump or the text of `debug=1`, each gzipped or not.
 ///
-/// Takes no more memory than some 16 times what `bytes` takes plus 32 MiB, and never more than about 768 MiB.
+/// What is kept is bounded by [`Budget`]; a list that grows is there twice for a moment, so half as much again may be held.
 ///
 /// # Errors
 ///
@@ -55,7 +55,8 @@ fn inflated(mut stream: Stream<'_>, budget: &mut Budget) -> Result<Vec<u8>> {
 }
 
 fn looks_like_text(start: &[u8]) -> bool {
-    start.iter().take(16).all(|byte| byte.is_ascii_graphic() || byte.is_ascii_whitespace())
+    start.first().is_some_and(u8::is_ascii_graphic)
+        && start.iter().take(16).all(|byte| byte.is_ascii_graphic() || byte.is_ascii_whitespace())
 }
 
 fn unknown(start: &[u8]) -> Error {

@@ -19,7 +19,7 @@ pub(super) fn build(tables: &mut Tables, budget: &mut Budget) -> Result<(Profile
     tables.left_out = left_out;
 
     let sample_types = SampleTypes::of(tables)?;
-    let mut profile = Profile::new(time(tables.time_nanos), sample_interval(tables)?);
+    let mut profile = Profile::new(time(tables), sample_interval(tables)?);
     profile.mappings = mappings;
     profile.locations = locations;
     match u64::try_from(tables.duration_nanos) {
@@ -40,11 +40,13 @@ pub(super) fn build(tables: &mut Tables, budget: &mut Budget) -> Result<(Profile
     Ok((profile, sample_types))
 }
 
-fn time(nanos: i64) -> SystemTime {
-    let distance = Duration::from_nanos(nanos.unsigned_abs());
-    let epoch = SystemTime::UNIX_EPOCH;
-    // 2^63 ns are 292 years, which a `SystemTime` holds on either side.
-    if nanos < 0 { epoch.checked_sub(distance) } else { epoch.checked_add(distance) }.unwrap_or(epoch)
+/// 1970 is what a file says that knows no time, and no heap is older.
+fn time(tables: &mut Tables) -> SystemTime {
+    let since = u64::try_from(tables.time_nanos).unwrap_or_else(|_| {
+        tables.left_out.remarks.push(format!("a time of {} ns, before 1970", tables.time_nanos));
+        0
+    });
+    SystemTime::UNIX_EPOCH + Duration::from_nanos(since)
 }
 
 /// R: the period, where it counts bytes.
@@ -108,7 +110,7 @@ fn mappings(tables: &Tables, left_out: &mut LeftOut, budget: &mut Budget) -> Res
 /// The bytes that pairs of hexadecimal digits stand for.
 fn build_id(digits: &str) -> Option<BuildId> {
     let digits = digits.as_bytes();
-    if digits.is_empty() || digits.len() % 2 != 0 {
+    if digits.is_empty() || !digits.len().is_multiple_of(2) {
         return None;
     }
     let byte = |pair: &[u8]| {

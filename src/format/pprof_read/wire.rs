@@ -190,7 +190,7 @@ impl<'a> Wire<'a> {
     fn fixed(&mut self, bytes: u64, end: Option<u64>) -> Result<Content> {
         let last = self.stream.position().saturating_add(bytes);
         if end.is_some_and(|end| last > end) {
-            return Err(self.cut(end));
+            return Err(self.malformed(self.stream.position(), "the message ends within a field"));
         }
         self.skip_to(last)?;
         Ok(Content::Fixed)
