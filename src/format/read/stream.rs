@@ -34,7 +34,8 @@ impl<'a> Input<'a> {
     pub(in crate::format) fn stream(self) -> Stream<'a> {
         let source: Box<dyn Read + 'a> =
             if self.is_gzip { Box::new(MultiGzDecoder::new(self.bytes)) } else { Box::new(self.bytes) };
-        Stream { source, is_gzip: self.is_gzip, chunk: vec![0; CHUNK].into(), at: 0, filled: 0, before: 0 }
+        let chunk = vec![0; CHUNK].into();
+        Stream { source, is_gzip: self.is_gzip, most: MAX_STREAM, chunk, at: 0, filled: 0, before: 0 }
     }
 }
 
@@ -42,6 +43,8 @@ impl<'a> Input<'a> {
 pub(in crate::format) struct Stream<'a> {
     source: Box<dyn Read + 'a>,
     is_gzip: bool,
+    /// Bytes of content that are allowed.
+    most: u64,
     chunk: Box<[u8]>,
     /// The next byte in `chunk`.
     at: usize,
@@ -101,9 +104,10 @@ impl Stream<'_> {
             let format = if self.is_gzip { "gzip" } else { "profile" };
             Error::malformed(format!("{format}, after {} bytes of content: {error}", self.before))
         })?;
-        if self.before + read as u64 > MAX_STREAM {
+        if self.before + read as u64 > self.most {
             return Err(Error::malformed(format!(
-                "profile: more than {MAX_STREAM} bytes of content, which is the most"
+                "profile: more than {} bytes of content, which is the most",
+                self.most
             )));
         }
         self.filled = read;
@@ -165,5 +169,19 @@ mod tests {
         assert!(stream.pieces(99_999, |_| ()).unwrap());
         assert_eq!((stream.position(), stream.byte().unwrap(), stream.byte().unwrap()), (99_999, Some(7), None));
         assert!(!stream.pieces(100_001, |_| ()).unwrap());
+    }
+
+    #[test]
+    fn content_has_a_bound() {
+        for bytes in [gzip(&[7; 100_000]), vec![7; 100_000]] {
+            let drain = |most: u64| {
+                let mut stream = Input::new(&bytes).stream();
+                stream.most = most;
+                stream.pieces(u64::MAX, |_| ()).map_err(|error| error.to_string())
+            };
+            assert_eq!(drain(100_000), Ok(false));
+            let message = "profile: more than 99999 bytes of content, which is the most";
+            assert_eq!(drain(99_999), Err(message.to_owned()));
+        }
     }
 }
