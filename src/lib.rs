@@ -3,8 +3,6 @@
 #![deny(unsafe_op_in_unsafe_fn)]
 
 mod analysis;
-#[doc(hidden)]
-pub mod bench;
 mod collect;
 mod error;
 mod format;
@@ -22,7 +20,7 @@ mod symbolize;
 mod system;
 
 pub use error::{Error, ErrorKind, Result};
-pub use handle::{Builder, Profiler, SnapshotInfo, TopSite, start};
+pub use handle::{Builder, HeapProfile, HeapTotals, Profiler, SnapshotInfo, TopSite, start};
 pub use http::{RouteService, Routes};
 pub use policy::{Reason, Symbolize, Threshold};
 pub use profile::ByteSize;

@@ -21,7 +21,16 @@
 //!
 //! Sums are not checked: jemalloc takes each thread's counts at another moment, so a sound dump may not add up.
 
-use crate::error::{Error, Result};
+mod lines;
+mod maps;
+mod text;
+mod to_profile;
+
+pub(super) use lines::quoted;
+use lines::{Line, Lines};
+pub(super) use to_profile::{is_text, read};
+
+use crate::error::Result;
 use crate::profile::ReturnAddress;
 
 /// A parsed dump.
@@ -65,41 +74,62 @@ const MAPPING: &str = "a line of mapped libraries";
 ///
 /// [`ErrorKind::Malformed`](crate::error::ErrorKind::Malformed), with the number of the line, what was found there and what is expected.
 pub(crate) fn parse(text: &[u8]) -> Result<HeapDump> {
-    let mut lines = Lines { rest: text, number: 0 };
-
-    let sample_interval = lines.require(HEADER)?.header()?;
-    lines.require(TOTALS)?.totals()?;
-
+    let mut reader = DumpReader::open(text)?;
     let mut stacks = Vec::new();
-    let mut mapped_libraries = Box::default();
-    while let Some(line) = lines.next(BODY)? {
-        match line.rest {
-            [b'@', ..] => {
-                let addresses = line.addresses()?;
-                let stack = lines.require(TOTALS)?.totals()?.stack(addresses);
-                // jemalloc leaves out what has no samples, but writes zeros where its unbiased counts are 0.
-                if !stack.is_zero() {
-                    stacks.push(stack);
-                }
-            }
-            [b' ', b' ', b't', b'*', ..] => {
-                return Err(line.unexpected("one `  t*` line at most for the header and each stack"));
-            }
-            [b' ', b' ', b't', ..] => line.thread()?,
-            b"" => {
-                lines.require(MAPS)?.maps_heading()?;
-                mapped_libraries = lines.remainder()?;
-            }
-            // jemalloc puts an empty line before it, but nothing hangs on that.
-            [b'M', ..] => {
-                line.maps_heading()?;
-                mapped_libraries = lines.remainder()?;
-            }
-            _ => return Err(line.unexpected(BODY)),
-        }
+    while let Some(stack) = reader.next()? {
+        stacks.push(stack);
+    }
+    let DumpReader { sample_interval, mapped_libraries, .. } = reader;
+    Ok(HeapDump { sample_interval, stacks, mapped_libraries: mapped_libraries.into() })
+}
+
+/// A dump whose stacks are read one by one.
+struct DumpReader<'a> {
+    lines: Lines<'a>,
+    /// R, never 0.
+    sample_interval: u64,
+    /// Known when all stacks are read.
+    mapped_libraries: &'a [u8],
+}
+
+impl<'a> DumpReader<'a> {
+    fn open(text: &'a [u8]) -> Result<Self> {
+        let mut lines = Lines::new("heap_v2 dump", text);
+        let sample_interval = lines.require(HEADER)?.header()?;
+        lines.require(TOTALS)?.totals()?;
+        Ok(Self { lines, sample_interval, mapped_libraries: &[] })
     }
 
-    Ok(HeapDump { sample_interval, stacks, mapped_libraries })
+    /// The next stack whose counts are not all 0.
+    fn next(&mut self) -> Result<Option<DumpStack>> {
+        while let Some(line) = self.lines.next(BODY)? {
+            match line.rest {
+                [b'@', ..] => {
+                    let addresses = line.stack()?;
+                    let stack = self.lines.require(TOTALS)?.totals()?.stack(addresses);
+                    // jemalloc leaves out what has no samples, but writes zeros where its unbiased counts are 0.
+                    if !stack.is_zero() {
+                        return Ok(Some(stack));
+                    }
+                }
+                [b' ', b' ', b't', b'*', ..] => {
+                    return Err(line.unexpected("one `  t*` line at most for the header and each stack"));
+                }
+                [b' ', b' ', b't', ..] => line.thread()?,
+                b"" => {
+                    self.lines.require(MAPS)?.maps_heading()?;
+                    self.mapped_libraries = self.lines.remainder(MAPPING)?;
+                }
+                // jemalloc puts an empty line before it, but nothing hangs on that.
+                [b'M', ..] => {
+                    line.maps_heading()?;
+                    self.mapped_libraries = self.lines.remainder(MAPPING)?;
+                }
+                _ => return Err(line.unexpected(BODY)),
+            }
+        }
+        Ok(None)
+    }
 }
 
 impl DumpStack {
@@ -116,51 +146,6 @@ impl Counts {
         let Counts([inuse_objects, inuse_bytes, alloc_objects, alloc_bytes]) = self;
         DumpStack { addresses, inuse_objects, inuse_bytes, alloc_objects, alloc_bytes }
     }
-}
-
-/// The lines that are still to be read.
-struct Lines<'a> {
-    rest: &'a [u8],
-    /// Of the line read last, from 1.
-    number: usize,
-}
-
-impl<'a> Lines<'a> {
-    /// The next line, or `None` at the end of the dump. A last line without its line break was cut: even where it reads
-    /// well, its last number may have lost digits.
-    fn next(&mut self, expected: &str) -> Result<Option<Line<'a>>> {
-        if self.rest.is_empty() {
-            return Ok(None);
-        }
-        self.number += 1;
-        let Some(end) = self.rest.iter().position(|&byte| byte == b'\n') else {
-            let found = format!("{}, cut off by the end of the dump", quoted(self.rest));
-            return Err(unexpected(self.number, &found, expected));
-        };
-        let line = Line { number: self.number, rest: &self.rest[..end] };
-        self.rest = &self.rest[end + 1..];
-        Ok(Some(line))
-    }
-
-    fn require(&mut self, expected: &str) -> Result<Line<'a>> {
-        match self.next(expected)? {
-            Some(line) => Ok(line),
-            None => Err(unexpected(self.number + 1, "the end of the dump", expected)),
-        }
-    }
-
-    /// Everything up to the end, which must be whole lines too.
-    fn remainder(&mut self) -> Result<Box<[u8]>> {
-        let text = self.rest;
-        while self.next(MAPPING)?.is_some() {}
-        Ok(text.into())
-    }
-}
-
-/// One line, read from its front.
-struct Line<'a> {
-    number: usize,
-    rest: &'a [u8],
 }
 
 impl Line<'_> {
@@ -196,20 +181,9 @@ impl Line<'_> {
         Ok(())
     }
 
-    fn addresses(mut self) -> Result<Box<[ReturnAddress]>> {
+    fn stack(mut self) -> Result<Box<[ReturnAddress]>> {
         self.literal("@", "`@`")?;
-        let mut addresses = Vec::new();
-        while !self.rest.is_empty() {
-            self.literal(" ", "a blank and an address, or the end of the line")?;
-            let length = self.rest.iter().take_while(|&&byte| byte != b' ').count();
-            let (token, rest) = self.rest.split_at(length);
-            let Some(address) = token.strip_prefix(b"0x").and_then(|digits| number(digits, 16)) else {
-                return Err(self.unexpected("an address: `0x` and hex digits, below 2^64"));
-            };
-            addresses.push(ReturnAddress(address));
-            self.rest = rest;
-        }
-        Ok(addresses.into())
+        self.addresses()
     }
 
     fn maps_heading(mut self) -> Result<()> {
@@ -228,73 +202,6 @@ impl Line<'_> {
         self.literal("]", "`]`")?;
         Ok(Counts([inuse_objects, inuse_bytes, alloc_objects, alloc_bytes]))
     }
-
-    fn decimal(&mut self) -> Result<u64> {
-        let length = self.rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
-        let (digits, rest) = self.rest.split_at(length);
-        let Some(value) = number(digits, 10) else {
-            return Err(self.unexpected("a decimal number below 2^64"));
-        };
-        self.rest = rest;
-        Ok(value)
-    }
-
-    fn literal(&mut self, literal: &str, expected: &str) -> Result<()> {
-        match self.rest.strip_prefix(literal.as_bytes()) {
-            Some(rest) => {
-                self.rest = rest;
-                Ok(())
-            }
-            None => Err(self.unexpected(expected)),
-        }
-    }
-
-    fn end(&self) -> Result<()> {
-        if self.rest.is_empty() { Ok(()) } else { Err(self.unexpected("the end of the line")) }
-    }
-
-    /// Shows the line from where it stopped making sense.
-    fn unexpected(&self, expected: &str) -> Error {
-        let found = if self.rest.is_empty() { "the end of the line".to_owned() } else { quoted(self.rest) };
-        unexpected(self.number, &found, expected)
-    }
-}
-
-fn unexpected(line: usize, found: &str, expected: &str) -> Error {
-    Error::malformed(format!("heap_v2 dump, line {line}: found {found}, expected {expected}"))
-}
-
-/// The number that is all of `digits`; `None` when it is none or too big.
-fn number(digits: &[u8], radix: u32) -> Option<u64> {
-    let digits = std::str::from_utf8(digits).ok()?;
-    // `from_str_radix` takes a sign, the format has none.
-    if digits.starts_with('+') {
-        return None;
-    }
-    u64::from_str_radix(digits, radix).ok()
-}
-
-/// The most that a message shows of a dump, in bytes after escaping and without the quotes.
-const SHOWN_BYTES: usize = 60;
-
-/// Text from a dump as it may stand in a message: escaped, shortened and between quotes.
-fn quoted(found: &[u8]) -> String {
-    const MORE: &str = "...";
-
-    // An escape is never shorter than its byte, so bytes past the limit cannot be shown anyway.
-    let mut shown = found[..found.len().min(SHOWN_BYTES + 1)].escape_ascii().to_string();
-    if shown.len() > SHOWN_BYTES {
-        shown.clear();
-        for &byte in found {
-            let escaped = std::ascii::escape_default(byte);
-            if shown.len() + escaped.len() > SHOWN_BYTES - MORE.len() {
-                break;
-            }
-            shown.extend(escaped.map(char::from));
-        }
-        shown.push_str(MORE);
-    }
-    format!("\"{shown}\"")
 }
 
 #[cfg(test)]

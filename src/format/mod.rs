@@ -7,3 +7,5 @@ mod frame_names;
 pub(crate) mod heap_text;
 pub(crate) mod heap_v2;
 pub(crate) mod pprof;
+mod pprof_read;
+pub(crate) mod read;

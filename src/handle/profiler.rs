@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::folder;
 use super::slot::Slot;
-use super::{Builder, LiveSample, SnapshotInfo, TopSite};
+use super::{Builder, HeapProfile, LiveSample, SnapshotInfo, TopSite};
 use crate::analysis::Top;
 use crate::collect::{Collector, LiveObject, Source};
 use crate::error::{Error, ErrorKind, Result};
@@ -142,6 +142,15 @@ impl Profiler {
     /// When the profiler does not run.
     pub fn live_heap_prof(&self) -> Result<Vec<u8>> {
         self.pprof(|shared| shared.view(Heap::Live))
+    }
+
+    /// A snapshot with its names, in memory: to draw it, or to compare it with another.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::NotFound`] when there is no such snapshot.
+    pub fn heap_profile(&self, snapshot: Selector) -> Result<HeapProfile> {
+        self.render(move |shared, namer| Ok(HeapProfile::of(shared.profile(Heap::Kept(snapshot), namer)?)))
     }
 
     /// The `count` sites that hold the most bytes in a snapshot, largest first.

@@ -7,10 +7,11 @@
 
 use super::Sums;
 
-/// The mean number of bytes between two samples, a power of two: jemalloc's `lg_prof_sample`.
+/// The mean number of bytes between two samples. jemalloc's, `lg_prof_sample`, is a power of two; a file's need not be.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct SampleInterval {
-    lg: u8,
+    /// R, at least 1.
+    bytes: u64,
     /// ln(1 − 1/R), negative; −∞ at R = 1.
     ln_missed_per_byte: f64,
 }
@@ -18,12 +19,17 @@ pub(crate) struct SampleInterval {
 impl SampleInterval {
     /// 2^`lg` bytes; `None` above 2^62, which jemalloc refuses as well.
     pub(crate) fn from_lg(lg: u64) -> Option<Self> {
-        (lg <= 62).then(|| Self { lg: lg as u8, ln_missed_per_byte: (-1.0 / (1u64 << lg) as f64).ln_1p() })
+        if lg <= 62 { Self::from_bytes(1 << lg) } else { None }
+    }
+
+    /// `bytes`, as a file says; `None` for 0.
+    pub(crate) fn from_bytes(bytes: u64) -> Option<Self> {
+        (bytes > 0).then(|| Self { bytes, ln_missed_per_byte: (-1.0 / bytes as f64).ln_1p() })
     }
 
     /// R, in bytes.
     pub(crate) fn bytes(self) -> u64 {
-        1 << self.lg
+        self.bytes
     }
 
     /// p: the chance that an allocation of `usable` bytes is sampled, in (0, 1].
@@ -34,31 +40,36 @@ impl SampleInterval {
 
     /// What one sample of `usable` bytes contributes to every sum.
     pub(crate) fn weigh(self, usable: u64) -> Sums {
-        self.weigh_many(1, usable, usable as f64)
+        weigh_many(1, usable, usable as f64, self.probability(usable))
     }
 
     /// What `objects` samples of `average` bytes each, `bytes` in all, contribute.
     ///
-    /// For a dump that tells only sums per stack. Scaling an average is exact when all objects there are of one size.
+    /// For text that tells only sums per stack. Scaling an average is exact when all objects there are of one size, and
+    /// where jemalloc distorted the sums so that just this undoes it: 1 − e^(−average/R), with the average as it is
+    /// (`prof_do_unbias` in its `src/prof_data.c`; `AdjustSamples` in jeprof; `scaleHeapSample` in google/pprof's
+    /// `profile/legacy_profile.go`, which scales nothing at R = 1).
     /// jemalloc rounds objects and bytes one by one, so there can be bytes of no object: they count as of one.
     pub(crate) fn weigh_average(self, objects: u64, bytes: u64) -> Sums {
-        self.weigh_many(objects, bytes, bytes as f64 / objects.max(1) as f64)
+        let average = bytes as f64 / objects.max(1) as f64;
+        // The floor keeps a weight finite whatever the text says.
+        let p = if self.bytes == 1 { 1.0 } else { -(-average.max(1.0) / self.bytes as f64).exp_m1() };
+        weigh_many(objects, bytes, average, p)
     }
+}
 
-    fn weigh_many(self, objects: u64, bytes: u64, average: f64) -> Sums {
-        let n = objects as f64;
-        let p = self.probability(average.round() as u64);
-        let weight = 1.0 / p;
-        // Variance of one Horvitz–Thompson term, estimated from the sample itself: (1−p)/p² of its squared value.
-        let variance = (1.0 - p) * weight * weight;
-        Sums {
-            objects,
-            bytes,
-            estimated_objects: n * weight,
-            estimated_bytes: bytes as f64 * weight,
-            variance_objects: n * variance,
-            variance_bytes: n * average * average * variance,
-        }
+fn weigh_many(objects: u64, bytes: u64, average: f64, p: f64) -> Sums {
+    let n = objects as f64;
+    let weight = 1.0 / p;
+    // Variance of one Horvitz–Thompson term, estimated from the sample itself: (1−p)/p² of its squared value.
+    let variance = (1.0 - p) * weight * weight;
+    Sums {
+        objects,
+        bytes,
+        estimated_objects: n * weight,
+        estimated_bytes: bytes as f64 * weight,
+        variance_objects: n * variance,
+        variance_bytes: n * average * average * variance,
     }
 }
 
@@ -107,14 +118,31 @@ mod tests {
 
     #[test]
     fn averages_of_one_size_weigh_as_single_samples() {
-        let interval = SampleInterval::from_lg(12).unwrap();
+        let interval = SampleInterval::from_lg(19).unwrap();
         let mut single = Sums::default();
         for _ in 0..7 {
             single += interval.weigh(640);
         }
         let average = interval.weigh_average(7, 7 * 640);
         assert_eq!(single.objects, average.objects);
-        assert!((single.estimated_bytes - average.estimated_bytes).abs() < 1e-6);
-        assert!((single.variance_bytes - average.variance_bytes).abs() < 1e-3);
+        // One draws bytes, the other is the limit of that for a large R: they differ by 1/2R.
+        assert!((single.estimated_bytes / average.estimated_bytes - 1.0).abs() < 2e-6);
+        assert!((single.variance_bytes / average.variance_bytes - 1.0).abs() < 4e-6);
+    }
+
+    #[test]
+    fn an_average_is_scaled_as_jeprof_does_also_where_it_is_no_whole_number() {
+        let check = |r: u64, objects: u64, bytes: u64| {
+            let factor = 1.0 / (1.0 - (-(bytes as f64 / objects as f64) / r as f64).exp());
+            let sums = SampleInterval::from_bytes(r).unwrap().weigh_average(objects, bytes);
+            assert!((sums.estimated_bytes / (bytes as f64 * factor) - 1.0).abs() < 1e-9, "{r} {objects} {bytes}");
+            assert!((sums.estimated_objects / (objects as f64 * factor) - 1.0).abs() < 1e-9, "{r} {objects} {bytes}");
+        };
+        check(524_288, 3, 50);
+        check(4096, 7, 12_345);
+        check(1_000_000, 2, 3_000_001);
+        let exact = SampleInterval::from_bytes(1).unwrap().weigh_average(3, 50);
+        assert_eq!((exact.estimated_objects, exact.estimated_bytes), (3.0, 50.0));
+        assert_eq!(SampleInterval::from_bytes(0), None);
     }
 }

@@ -55,13 +55,13 @@ impl ProfileSample {
 }
 
 /// A heap profile. Stacks are lists of indices in one flat array: 131,072 of them cost four bytes a frame.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Profile {
     /// When it was taken.
     pub time: SystemTime,
     /// How long it covers; zero for a snapshot, positive for a difference.
     pub duration: Duration,
-    /// R, in bytes.
+    /// R, in bytes; 0 when a file does not say.
     pub sample_interval: u64,
     /// Sorted by start address.
     pub mappings: Vec<Mapping>,

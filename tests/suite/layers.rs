@@ -39,7 +39,6 @@ const LAYERS: [(&str, &[&str]); 16] = [
         ],
     ),
     ("install", &["system"]),
-    ("bench", &["format", "analysis", "profile", "error"]),
 ];
 
 /// The files that tests compare with.

@@ -1,4 +1,5 @@
 //! The tests that need no live allocator, in one program.
 
 mod layers;
+mod reading;
 mod rust_source;
