@@ -7,7 +7,7 @@ use crate::rust_source::{Token, tokens};
 
 /// Every module at the top of the crate, with those that it may import. Nothing points up: a module is below all that
 /// may import it.
-const LAYERS: [(&str, &[&str]); 16] = [
+const LAYERS: [(&str, &[&str]); 15] = [
     // Of tests alone, and open to all.
     (GOLDEN, &[]),
     ("error", &[]),
@@ -19,9 +19,9 @@ const LAYERS: [(&str, &[&str]); 16] = [
     ("symbolize", &["system", "profile", "error"]),
     ("collect", &["system", "format", "profile", "error"]),
     ("snapshot", &["policy", "format", "profile", "error"]),
-    ("profiler", &["snapshot", "policy", "symbolize", "collect", "system", "profile", "error"]),
+    ("profiler", &["snapshot", "policy", "symbolize", "collect", "format", "system", "profile", "error"]),
     ("metrics", &["profiler", "policy", "collect", "profile", "error"]),
-    ("http", &["metrics", "profiler", "snapshot", "symbolize", "collect", "format", "analysis", "profile", "error"]),
+    ("http", &["metrics", "profiler", "snapshot", "collect", "format", "analysis", "profile", "error"]),
     (
         "handle",
         &[
@@ -29,7 +29,6 @@ const LAYERS: [(&str, &[&str]); 16] = [
             "profiler",
             "snapshot",
             "policy",
-            "symbolize",
             "collect",
             "format",
             "analysis",
