@@ -403,7 +403,7 @@ fn bad_parameters_are_refused_with_what_is_allowed(client: &Client) {
             // As Go's.
             client.get(&format!("{path}?x=1")).expect(200);
         } else if path.ends_with("/top") || path.ends_with(".svg") || path.ends_with("/folded") {
-            check(client, &format!("{path}?x=1"), &["`x` is unknown: allowed is", "by"]);
+            check(client, &format!("{path}?z=1"), &["`z` is unknown: allowed is", "by"]);
             check(client, &format!("{path}?by=inuse_space&by=inuse_space"), &["`by` is given twice: allowed is once"]);
             check(
                 client,
@@ -497,6 +497,8 @@ fn drawings_show_what_is_asked_for(client: &Client) {
     let svg = get(&format!("{latest}/flamegraph.svg?site=leak_sessions&by=alloc_space&min=0&trim=none"));
     assert!(svg.contains("leak_sessions") && svg.contains("alloc_space, snapshot 3 ("), "{svg}");
     assert!(!svg.contains("grow_after_the_first_snapshot"));
+    // What the picture's script adds when somebody clicks on a frame, and a reload sends.
+    assert_eq!(get(&format!("{latest}/flamegraph.svg?x=12&y=34&s=leak")), get(&format!("{latest}/flamegraph.svg")));
     let diff = get("/api/diff/1/3/flamegraph.svg");
     assert!(diff.contains("grow_after_the_first_snapshot") && diff.contains("against 1"), "{diff}");
     assert!(client.get("/api/diff/1/1/flamegraph.svg").expect(404).error().contains("nothing differs"));

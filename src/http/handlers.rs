@@ -15,7 +15,7 @@ use super::render::{gave_up, render};
 use crate::analysis::Top;
 use crate::error::Result;
 use crate::format::flamegraph::{self, Options};
-use crate::format::folded;
+use crate::format::{Capped, folded};
 use crate::metrics::{Exposition, scrape};
 use crate::profile::{ByteSize, INUSE_SPACE, SAMPLE_TYPES};
 use crate::profiler::{Heap, Shared, Shown, View};
@@ -289,6 +289,8 @@ fn drawing(query: &mut Query, default_min_percent: f64) -> Result<Options> {
 async fn flamegraph(shared: &Arc<Shared>, parts: &Parts, base: Option<Selector>, later: Selector) -> Result<Answer> {
     let mut query = Query::parse(parts.uri.query());
     let mut options = drawing(&mut query, flamegraph::DEFAULT_MIN_PERCENT)?;
+    // Where the picture's own script keeps what was clicked on.
+    query.ignore(&["x", "y", "s"]);
     query.finish()?;
     render(shared, move |shared, namer| {
         // By its number: a picture is saved, and `latest` is another tomorrow.
@@ -317,9 +319,9 @@ async fn folded(shared: &Arc<Shared>, parts: &Parts, selector: Selector) -> Resu
     let options = drawing(&mut query, folded::DEFAULT_MIN_PERCENT)?;
     query.finish()?;
     render(shared, move |shared, namer| {
-        let mut body = Vec::new();
-        folded::write(&shared.profile(Heap::Kept(selector), namer)?, &options, &mut body)?;
-        Ok(answer::text(StatusCode::OK, body))
+        let mut body = Capped::new();
+        let written = folded::write(&shared.profile(Heap::Kept(selector), namer)?, &options, &mut body);
+        Ok(answer::text(StatusCode::OK, body.finish(written)?))
     })
     .await
 }

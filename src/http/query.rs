@@ -89,6 +89,11 @@ impl Query {
             .ok_or_else(|| Error::config(format!("parameter `{name}` is `{text}`: allowed is {}", words.join(", "))))
     }
 
+    /// Takes what is not for us.
+    pub(super) fn ignore(&mut self, names: &[&'static str]) {
+        self.pairs.retain(|(name, _)| !names.contains(&name.as_str()));
+    }
+
     /// Refuses parameters that nobody took.
     pub(super) fn finish(self) -> Result<()> {
         let Some((name, _)) = self.pairs.first() else { return Ok(()) };

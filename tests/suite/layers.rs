@@ -24,18 +24,7 @@ const LAYERS: [(&str, &[&str]); 15] = [
     ("http", &["metrics", "profiler", "snapshot", "collect", "format", "analysis", "profile", "error"]),
     (
         "handle",
-        &[
-            "http",
-            "profiler",
-            "snapshot",
-            "policy",
-            "collect",
-            "format",
-            "analysis",
-            "profile",
-            "error",
-            "system",
-        ],
+        &["http", "profiler", "snapshot", "policy", "collect", "format", "analysis", "profile", "error", "system"],
     ),
     ("install", &["system"]),
 ];

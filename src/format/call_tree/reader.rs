@@ -12,6 +12,8 @@ use crate::profile::{NO_STACK, Profile, ProfileSample, Trim, Trimmer};
 pub(super) struct Reader<'p> {
     pub profile: &'p Profile,
     trimmer: Trimmer<'p>,
+    /// Finds sites where `trimmer` leaves plumbing in: whatever is drawn, a site is what `top` calls one.
+    sites: Option<Trimmer<'p>>,
     /// Where the functions of each location begin, and after the last one where they end.
     firsts: Vec<u32>,
     /// Functions of all locations, leaf first, as numbered by [`FrameNames::id`].
@@ -20,7 +22,9 @@ pub(super) struct Reader<'p> {
 
 impl<'p> Reader<'p> {
     pub(super) fn of(profile: &'p Profile, trim: Trim, names: &mut FrameNames<'p>) -> Self {
-        let mut reader = Self { profile, trimmer: Trimmer::of(profile, trim), firsts: vec![0], functions: Vec::new() };
+        let trimmer = Trimmer::of(profile, trim);
+        let sites = (trim != Trim::Std).then(|| Trimmer::of(profile, Trim::Std));
+        let mut reader = Self { profile, trimmer, sites, firsts: vec![0], functions: Vec::new() };
         for location in &profile.locations {
             reader.functions.extend(profile.places(location).map(|place| names.id(place.name())));
             reader.firsts.push(reader.functions.len() as u32);
@@ -56,7 +60,7 @@ impl<'p> Reader<'p> {
     }
 
     fn site(&self, sample: &ProfileSample) -> Cow<'p, str> {
-        self.trimmer.site(sample).map_or(NO_STACK.into(), |place| place.name())
+        self.sites.as_ref().unwrap_or(&self.trimmer).site(sample).map_or(NO_STACK.into(), |place| place.name())
     }
 
     pub(super) fn is_at(&self, sample: &ProfileSample, site: &str) -> bool {
