@@ -12,12 +12,13 @@ use super::json::{MemoryReport, SnapshotEntry, SnapshotList, TopReport};
 use super::pprof;
 use super::query::Query;
 use super::render::{gave_up, render};
+use super::table::table;
 use crate::analysis::Top;
 use crate::error::Result;
 use crate::format::flamegraph::{self, Options};
 use crate::format::{Capped, folded};
 use crate::metrics::{Exposition, scrape};
-use crate::profile::{ByteSize, INUSE_SPACE, SAMPLE_TYPES};
+use crate::profile::{INUSE_SPACE, SAMPLE_TYPES};
 use crate::profiler::{Heap, Shared, Shown, View};
 use crate::snapshot::{Selector, Snapshot};
 
@@ -239,38 +240,12 @@ async fn top(shared: &Arc<Shared>, parts: &Parts, selector: Selector) -> Result<
         let profile = shared.profile(Heap::Kept(selector), namer)?;
         let top = Top::of(&profile, by, count, trim);
         Ok(if as_text {
-            answer::text(StatusCode::OK, top_as_text(&top, by))
+            answer::text(StatusCode::OK, table(&top, by))
         } else {
             answer::json(StatusCode::OK, &TopReport::of(top, profile.time, profile.comments))
         })
     })
     .await
-}
-
-fn top_as_text(top: &Top, by: usize) -> String {
-    let unit = SAMPLE_TYPES[by].unit;
-    let show = |value: i64| match unit {
-        "bytes" => ByteSize::bytes(value.unsigned_abs()).to_string(),
-        _ => value.to_string(),
-    };
-    let total = top.totals[by];
-    let mut text = format!(
-        "{} of {} sites, by {}; estimated, {} in all\n",
-        top.rows.len(),
-        top.sites,
-        SAMPLE_TYPES[by].name,
-        show(total)
-    );
-    for row in &top.rows {
-        let value = row.values[by];
-        let share = if total == 0 { 0.0 } else { 100.0 * value as f64 / total as f64 };
-        let place = match row.site.file.as_str() {
-            "" => String::new(),
-            file => format!(" {file}:{}", row.site.line),
-        };
-        text.push_str(&format!("{:>12} {share:>5.1}% {}{place}\n", show(value), row.site.function));
-    }
-    text
 }
 
 /// What a drawing is asked to show.

@@ -10,6 +10,7 @@ mod query;
 mod render;
 mod routes;
 mod server;
+mod table;
 
 pub use routes::{RouteService, Routes};
 
