@@ -131,9 +131,10 @@ fn frames(resolved: Vec<Resolved>) -> Vec<Frame> {
 
 /// Name, file name and line of each function, innermost first.
 fn shown(frame: &Frame) -> Vec<(&str, &str, u32)> {
-    let shown =
-        |function: &'_ Function| (&*function.name, function.file.rsplit('/').next().unwrap_or_default(), function.line);
-    frame.functions().iter().map(shown).collect()
+    fn of(function: &Function) -> (&str, &str, u32) {
+        (&function.name, function.file.rsplit('/').next().unwrap_or_default(), function.line)
+    }
+    frame.functions().iter().map(of).collect()
 }
 
 const IN_SIP: [(&str, &str, u32); 3] = [("sip", "garden.c", 3), ("water", "garden.c", 4), ("plant", "garden.c", 7)];
