@@ -222,9 +222,7 @@ fn functions_files_and_lines_are_those_of_addr2line() {
 /// Whether both say the same. What differs by design:
 /// - addr2line prints `??` for a file that is not known, where the profile has none;
 /// - a short name of line-table debug information has its module in front in the profile: `alloc::vec::push<u8>` for
-///   addr2line's `push<u8>`;
-/// - of a legacy mangled name `-C` keeps the escape `_` in front of a segment that begins with `<`, and writes none of
-///   generic arguments' closing brackets otherwise; so both are compared after that one escape is taken out.
+///   addr2line's `push<u8>`.
 fn is_same(ours: &Function, theirs: &Function) -> bool {
     let file = if theirs.file == "??" { "" } else { &theirs.file };
     let name =
