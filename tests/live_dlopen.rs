@@ -1,13 +1,13 @@
 //! A library that is loaded in the middle, with every allocation sampled: what its C code allocates with `malloc` is
 //! in the live set, and the profile has a mapping for the library and the name of its function. To unload it while
-//! its block lives spoils neither snapshots nor profiles.
+//! its block lives spoils neither snapshots nor profiles. Two libraries whose code is at equal offsets are not mixed up.
 
 #![cfg(feature = "c-malloc")]
 
 mod common;
 
 use std::ffi::c_void;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 use common::{decode, fail_fast, function_names, profiler, set_sampled, snapshot, step};
@@ -37,7 +37,8 @@ fn a_library_loaded_later_is_seen_and_may_go_again() {
     fail_fast();
     step("compiling a library");
     let folder = tempfile::tempdir().unwrap();
-    let file = compile(folder.path());
+    let file = folder.path().canonicalize().unwrap().join("libgreenhouse.so");
+    compile(&file, SOURCE);
     let profiler = profiler().start().unwrap();
     let before = Selector::Id(snapshot(&profiler).id);
     assert!(mapping(&profile_now(&profiler), &file).is_none(), "not loaded yet");
@@ -83,20 +84,36 @@ fn a_library_loaded_later_is_seen_and_may_go_again() {
     }
     free(block);
     assert!(!is_alive(&profiler, block));
+
+    step("loading two libraries with equal offsets");
+    let twin = folder.path().canonicalize().unwrap().join("libgreenhaven.so");
+    // A name of the same length: everything stands where it stood.
+    compile(&twin, &SOURCE.replace("greenhouse_grow", "greenhaven_grow"));
+    let libraries = [load(&file), load(&twin)];
+    let blocks = [call(&libraries[0], b"greenhouse_grow\0"), call(&libraries[1], b"greenhaven_grow\0")];
+    let profile = profile_now(&profiler);
+    let [one, other] = [(&file, "greenhouse_grow"), (&twin, "greenhaven_grow")].map(|(file, name)| {
+        let mapping = mapping(&profile, file).expect("a mapping for each library");
+        let named: Vec<_> = named(&profile, name).collect();
+        assert!(named.iter().all(|location| location.mapping_id == mapping.id), "{name} in another file");
+        let offset = |location: &&protos::Location| location.address - mapping.memory_start + mapping.file_offset;
+        named.iter().map(offset).collect::<Vec<u64>>()
+    });
+    assert_eq!(one, other, "the offsets are not equal, so nothing was tried");
+    assert!(!one.is_empty());
+    blocks.into_iter().for_each(free);
     profiler.shutdown();
 }
 
-/// Makes a shared library of [`SOURCE`] in `folder`.
-fn compile(folder: &Path) -> PathBuf {
-    let source = folder.join("greenhouse.c");
-    std::fs::write(&source, SOURCE).unwrap();
-    let file = folder.canonicalize().unwrap().join("libgreenhouse.so");
+/// Makes a shared library of `code`.
+fn compile(file: &Path, code: &str) {
+    let source = file.with_extension("c");
+    std::fs::write(&source, code).unwrap();
     // jemalloc is built with one, so there is one.
     let compiler = std::env::var_os("CC").unwrap_or_else(|| "cc".into());
-    let output = Command::new(compiler).args(["-shared", "-fPIC", "-o"]).args([&file, &source]).output();
+    let output = Command::new(compiler).args(["-shared", "-fPIC", "-o"]).args([file, &source]).output();
     let output = output.expect("a C compiler");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    file
 }
 
 fn load(file: &Path) -> Library {
@@ -105,8 +122,12 @@ fn load(file: &Path) -> Library {
 }
 
 fn grow(library: &Library) -> Grown {
+    call(library, b"greenhouse_grow\0")
+}
+
+fn call(library: &Library, function: &[u8]) -> Grown {
     // SAFETY: the type is that of SOURCE.
-    let grow: Symbol<'_, unsafe extern "C" fn(usize) -> Grown> = unsafe { library.get(b"greenhouse_grow\0") }.unwrap();
+    let grow: Symbol<'_, unsafe extern "C" fn(usize) -> Grown> = unsafe { library.get(function) }.unwrap();
     set_sampled(true);
     // SAFETY: any size will do.
     let block = unsafe { grow(SIZE) };

@@ -191,6 +191,9 @@ fn variables() {
         ("HEAPWARD_LISTEN", "0.0.0.0:0"),
         ("HEAPWARD_LISTEN", &address),
         ("HEAPWARD_PROFILES_DIR", "/dev/null/profiles"),
+        ("HEAPWARD_SYMBOLIZE", "banana"),
+        ("HEAPWARD_SYMBOLIZE_HEADROOM", "banana"),
+        ("HEAPWARD_DEBUG_DIRS", "banana"),
     ] {
         let child = Command::new(std::env::current_exe().unwrap())
             .args(["a_bad_start_says_what_to_change_and_a_good_one_works_after", "--exact", "--nocapture"])
@@ -218,6 +221,11 @@ fn start_with_the_variable(variable: &str) {
         }
         ("HEAPWARD_LISTEN", _) => (ErrorKind::Io, "choose a free port"),
         ("HEAPWARD_PROFILES_DIR", _) => (ErrorKind::Io, "name a folder that this user may write to, or `off`"),
+        ("HEAPWARD_SYMBOLIZE", _) => (ErrorKind::Config, "allowed is auto, never or always"),
+        ("HEAPWARD_SYMBOLIZE_HEADROOM", _) => {
+            (ErrorKind::Config, "allowed is a number with an optional unit B, kB, MB, GB, TB, KiB, MiB, GiB or TiB")
+        }
+        ("HEAPWARD_DEBUG_DIRS", _) => (ErrorKind::Config, "allowed are absolute paths such as /usr/lib/debug"),
         _ => panic!("{variable}"),
     };
     refused(heapward::start(), kind, &[variable, &value, fix]);

@@ -204,6 +204,69 @@ mod tests {
     }
 
     #[test]
+    fn what_is_known_costs_no_file() {
+        let mut cache = SymbolCache::new(1000, Vec::new());
+        let mappings = loaded_mappings();
+        let vdso = mappings.iter().find(|mapping| mapping.path == "[vdso]").map(|mapping| Address(mapping.start + 1));
+        let start = resolve as *const () as u64;
+        let addresses: Vec<Address> = (0..50).map(|n| Address(start + n)).chain(vdso).collect();
+        let mut resolve = |lookup| cache.resolve(addresses.iter().copied(), &mappings, lookup);
+
+        let declined = resolve(Lookup::Declined);
+        assert!(declined.values().all(|frame| *frame == Frame::Unknown(Unknown::NotAsked)), "{declined:?}");
+        let first = resolve(Lookup::Allowed);
+        assert_eq!(first.len(), addresses.len());
+        assert_eq!(vdso.map(|vdso| &first[&vdso]), vdso.map(|_| &Frame::Unknown(Unknown::NoSymbol)));
+        let again = resolve(Lookup::Allowed);
+        let kept = resolve(Lookup::Declined);
+        assert!(first == again && first == kept);
+        assert_eq!((cache.opened, cache.len()), (1, addresses.len()));
+    }
+
+    /// As if the program's file were gone, and came back.
+    #[test]
+    fn what_cannot_be_read_is_tried_again() {
+        let mut cache = SymbolCache::new(10, Vec::new());
+        let mappings = loaded_mappings();
+        cache.follow_modules();
+        let here = Address(resolve as *const () as u64 + 1);
+        let program = Mapping::find(&cache.loaded, here).unwrap();
+        let path = std::mem::replace(&mut cache.loaded[program].path, "/none".to_owned());
+        assert_eq!(resolve(&mut cache, &mappings), Frame::Unknown(Unknown::Unreadable));
+        assert_eq!(cache.len(), 0);
+        cache.loaded[program].path = path;
+        assert!(!resolve(&mut cache, &mappings).functions().is_empty());
+    }
+
+    #[test]
+    fn names_from_files_that_stay_are_kept_when_others_come_and_go() {
+        let mut cache = SymbolCache::new(10, Vec::new());
+        let mappings = loaded_mappings();
+        let here = Address(resolve as *const () as u64 + 1);
+        let libc = Address(libc::getpid as *const () as u64 + 1);
+        let find = |cache: &mut SymbolCache| cache.resolve([here, libc].into_iter(), &mappings, Lookup::Declined);
+        cache.resolve([here, libc].into_iter(), &mappings, Lookup::Allowed);
+        let (bytes, strings) = (cache.bytes(), cache.string_bytes);
+        assert!(bytes > strings && strings > 0, "{bytes} {strings}");
+
+        // Another library came.
+        cache.generation = 0;
+        assert!(find(&mut cache).values().all(|frame| !frame.functions().is_empty()));
+        // It was at this place before: the file that is there now is another.
+        cache.generation = 0;
+        let program = Mapping::find(&cache.loaded, here).unwrap();
+        cache.loaded[program].build_id = Some(BuildId([7; 20].into()));
+        let found = find(&mut cache);
+        assert_eq!(found[&here], Frame::Unknown(Unknown::NotAsked));
+        assert!(!found[&libc].functions().is_empty());
+        assert!(cache.string_bytes < strings && cache.bytes() < bytes, "its names went as well");
+        // And one that has no build id could be anything.
+        cache.generation = 0;
+        cache.loaded.iter_mut().for_each(|mapping| mapping.build_id = None);
+        assert_eq!(find(&mut cache)[&libc], Frame::Unknown(Unknown::NotAsked));
+    }
+
+    #[test]
     fn the_cache_is_bounded() {
         let mut cache = SymbolCache::new(2, Vec::new());
         let start = resolve as *const () as u64;

@@ -12,8 +12,8 @@ use super::units::Units;
 
 /// A function at an address.
 #[derive(Clone, Debug)]
-pub(super) struct Described<'d> {
-    pub(super) trace: Trace<'d>,
+pub(super) struct Described {
+    pub(super) trace: Trace,
     /// Empty when unknown.
     pub(super) file: Arc<str>,
     /// 0 when unknown.
@@ -24,9 +24,9 @@ pub(super) struct Described<'d> {
 
 /// What is known about one address.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Found<'d> {
+pub(super) struct Found {
     /// Innermost first. The outermost may have no name.
-    pub(super) functions: Vec<Described<'d>>,
+    pub(super) functions: Vec<Described>,
     /// Whether there was time to look.
     pub(super) is_complete: bool,
 }
@@ -38,14 +38,14 @@ pub(super) fn find<'d>(
     addresses: &[u64],
     meter: &mut Meter<'_>,
     intern: &mut dyn FnMut(&str) -> Arc<str>,
-) -> (Vec<Found<'d>>, bool) {
+) -> (Vec<Found>, bool) {
     let mut found = vec![Found::default(); addresses.len()];
     let is_late = fill(&mut found, dwarf, addresses, meter, intern) == Err(Stop::Late);
     (found, is_late)
 }
 
 fn fill<'d>(
-    found: &mut [Found<'d>],
+    found: &mut [Found],
     dwarf: &Dwarf<'d>,
     addresses: &[u64],
     meter: &mut Meter<'_>,
@@ -70,7 +70,7 @@ fn fill<'d>(
         }
         Ok(())
     });
-    let mut open: Vec<&mut Trace<'d>> = found
+    let mut open: Vec<&mut Trace> = found
         .iter_mut()
         .flat_map(|found| &mut found.functions)
         .map(|function| &mut function.trace)
@@ -86,7 +86,7 @@ fn describe<'d>(
     addresses: &[u64],
     meter: &mut Meter<'_>,
     intern: &mut dyn FnMut(&str) -> Arc<str>,
-) -> Read<Vec<Vec<Described<'d>>>> {
+) -> Read<Vec<Vec<Described>>> {
     let unit = dwarf.open(dwarf.header(start)?, meter)?;
     let or_none = |read: Read<Vec<Vec<Scope>>>| match read {
         Err(Stop::Damaged) => Ok(vec![Vec::new(); addresses.len()]),
@@ -118,7 +118,7 @@ impl<'d> Writer<'_, 'd> {
         row: Option<Row>,
         meter: &mut Meter<'_>,
         intern: &mut dyn FnMut(&str) -> Arc<str>,
-    ) -> Read<Vec<Described<'d>>> {
+    ) -> Read<Vec<Described>> {
         // Where execution is: in the innermost one the row says it, in each other one the call of the next.
         let mut place = row.map(|(file, line)| (Some(file), line));
         let mut functions = Vec::with_capacity(scopes.len().max(1));
@@ -138,11 +138,11 @@ impl<'d> Writer<'_, 'd> {
 
     fn described(
         &mut self,
-        trace: Trace<'d>,
+        trace: Trace,
         place: Option<(Option<u64>, u32)>,
         meter: &mut Meter<'_>,
         intern: &mut dyn FnMut(&str) -> Arc<str>,
-    ) -> Read<Described<'d>> {
+    ) -> Read<Described> {
         let (index, line) = place.unwrap_or_default();
         let file = match (index, &mut self.lines) {
             (Some(index), Some(lines)) => lines.path(index, self.dwarf, &self.unit, intern, meter)?,

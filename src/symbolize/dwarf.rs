@@ -234,6 +234,8 @@ impl<'d> Code<'d> {
         let sections = &dwarf.sections;
         if let Some(offset) = self.ranges.map(|ranges| sections.attr_ranges_offset(unit, ranges)).transpose()?.flatten()
         {
+            // Lists of one function stand side by side.
+            meter.spend(AROUND / 16)?;
             let mut ranges = sections.ranges(unit, offset)?;
             while let Some(range) = ranges.next()? {
                 meter.spend(size_of::<gimli::Range>())?;

@@ -78,7 +78,8 @@ impl<'d> Lines<'d> {
         if let Some(known) = self.paths.get(&index) {
             return Ok(known.clone());
         }
-        meter.spend(AROUND)?;
+        // Its name and that of its folder.
+        meter.spend(2 * AROUND)?;
         let path = path(self.rows.header(), index, dwarf, unit).unwrap_or_default();
         let path = intern(&String::from_utf8_lossy(&path));
         self.paths.insert(index, path.clone());

@@ -74,8 +74,8 @@ fn module(file: &str) -> Option<String> {
 }
 
 /// Whether `name` tells what the function is in.
-pub(super) fn is_mangled(name: &[u8]) -> bool {
-    name.starts_with(b"_R") || name.starts_with(b"_Z")
+pub(super) fn is_mangled(name: &str) -> bool {
+    name.starts_with("_R") || name.starts_with("_Z")
 }
 
 #[cfg(test)]

@@ -1,5 +1,7 @@
 //! The name of a function's entry: its own, or that of the entry that it stands for, in its unit or in another.
 
+use std::sync::Arc;
+
 use gimli::{AttributeValue, UnitOffset};
 
 use super::dwarf::{Dwarf, OpenUnit};
@@ -11,33 +13,36 @@ use super::units::Units;
 const HOPS: usize = 16;
 
 /// What the debug information calls a function.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Name<'d> {
+///
+/// Copies: to look at the names again after the file's pages were released would bring them back, each with its
+/// neighbours.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Name {
     /// As the linker knows it.
-    pub(super) linkage: Option<&'d [u8]>,
-    /// As its source has it, without what it is in.
-    pub(super) short: Option<&'d [u8]>,
+    pub(super) linkage: Option<Arc<str>>,
+    /// As its source has it, without what it is in; may be missing where there is the other.
+    pub(super) short: Option<Arc<str>>,
 }
 
 /// A name that may go on in another unit.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Trace<'d> {
-    pub(super) name: Name<'d>,
+#[derive(Clone, Debug, Default)]
+pub(super) struct Trace {
+    pub(super) name: Name,
     /// Where in `.debug_info` it goes on.
     pub(super) next: Option<usize>,
     hops: usize,
 }
 
-impl<'d> Trace<'d> {
+impl Trace {
     /// The name of the entry at `entry` in `unit`, as far as that goes in this unit.
-    pub(super) fn begin(dwarf: &Dwarf<'d>, unit: &OpenUnit<'d>, entry: usize, meter: &mut Meter<'_>) -> Read<Self> {
+    pub(super) fn begin(dwarf: &Dwarf<'_>, unit: &OpenUnit<'_>, entry: usize, meter: &mut Meter<'_>) -> Read<Self> {
         let mut trace = Self::default();
         trace.go_on(dwarf, unit, entry, meter)?;
         Ok(trace)
     }
 
     /// Follows the entries from the one at `entry` on, while they are in `unit`.
-    fn go_on(&mut self, dwarf: &Dwarf<'d>, unit: &OpenUnit<'d>, mut entry: usize, meter: &mut Meter<'_>) -> Read<()> {
+    fn go_on(&mut self, dwarf: &Dwarf<'_>, unit: &OpenUnit<'_>, mut entry: usize, meter: &mut Meter<'_>) -> Read<()> {
         let unit = &unit.unit;
         self.next = None;
         while self.hops < HOPS {
@@ -49,10 +54,12 @@ impl<'d> Trace<'d> {
             for spec in abbreviation.attributes() {
                 let attribute = entries.read_attribute(*spec)?;
                 let value = attribute.value();
-                let text = || dwarf.sections.attr_string(unit, value).ok().map(|text| text.slice());
+                let text = || Some(Arc::from(dwarf.sections.attr_string(unit, value).ok()?.to_string_lossy()));
                 match attribute.name() {
                     gimli::DW_AT_linkage_name | gimli::DW_AT_MIPS_linkage_name => self.name.linkage = text(),
-                    gimli::DW_AT_name if self.name.short.is_none() => self.name.short = text(),
+                    gimli::DW_AT_name if self.name.short.is_none() && self.name.linkage.is_none() => {
+                        self.name.short = text()
+                    }
                     gimli::DW_AT_abstract_origin | gimli::DW_AT_specification => origin = Some(value),
                     _ => {}
                 }
@@ -75,7 +82,7 @@ impl<'d> Trace<'d> {
 
 /// Ends all of `traces` that go on in other units, unit by unit.
 pub(super) fn finish<'d>(
-    traces: &mut [&mut Trace<'d>],
+    traces: &mut [&mut Trace],
     dwarf: &Dwarf<'d>,
     units: &Units,
     meter: &mut Meter<'_>,
@@ -102,7 +109,7 @@ pub(super) fn finish<'d>(
 
 /// Takes `trace` through the unit that `offset` is in; `open` is the unit that was used last.
 fn step<'d>(
-    trace: &mut Trace<'d>,
+    trace: &mut Trace,
     offset: usize,
     open: &mut Option<(usize, OpenUnit<'d>)>,
     dwarf: &Dwarf<'d>,

@@ -120,7 +120,7 @@ impl Resolver<'_> {
         };
         let resolved = found.into_iter().zip(symbols).map(|(found, symbol)| {
             let is_final = found.is_complete || !is_late;
-            let functions = functions(&found, symbol, self.intern);
+            let functions = functions(&found, symbol.as_deref(), self.intern);
             let frame = match functions.is_empty() {
                 true => Frame::Unknown(Unknown::NoSymbol),
                 false => Frame::Known(functions.into()),
@@ -137,12 +137,12 @@ fn symbol_names<'d>(
     file: &MappedFile,
     debug: Option<&(Elf<'d>, &MappedFile)>,
     addresses: &[u64],
-    found: &[Found<'d>],
+    found: &[Found],
     deadline: Deadline,
-) -> Read<Vec<Option<&'d [u8]>>> {
+) -> Read<Vec<Option<Arc<str>>>> {
     let mut names = vec![None; addresses.len()];
-    let is_wanted = |found: &Found<'_>| {
-        found.functions.last().is_none_or(|outermost| !outermost.trace.name.linkage.is_some_and(is_mangled))
+    let is_wanted = |found: &Found| {
+        found.functions.last().is_none_or(|outermost| !outermost.trace.name.linkage.as_deref().is_some_and(is_mangled))
     };
     let wanted: Vec<usize> = (0..addresses.len()).filter(|index| is_wanted(&found[*index])).collect();
     if wanted.is_empty() {
@@ -168,14 +168,13 @@ fn symbol_names<'d>(
 }
 
 /// The functions of one address, innermost first.
-fn functions(found: &Found<'_>, symbol: Option<&[u8]>, intern: &mut dyn FnMut(&str) -> Arc<str>) -> Vec<Function> {
+fn functions(found: &Found, symbol: Option<&str>, intern: &mut dyn FnMut(&str) -> Arc<str>) -> Vec<Function> {
     let mut functions = Vec::with_capacity(found.functions.len().max(1));
-    let mut push = |raw: Option<&[u8]>, file: &str, line: u32, own_crate: Option<&str>| {
+    let mut push = |raw: Option<&str>, file: &str, line: u32, own_crate: Option<&str>| {
         let Some(raw) = raw.filter(|raw| !raw.is_empty()) else { return };
-        let raw = String::from_utf8_lossy(raw);
         functions.push(Function {
-            name: intern(&full_name(&raw, file, own_crate)),
-            system_name: intern(&raw),
+            name: intern(&full_name(raw, file, own_crate)),
+            system_name: intern(raw),
             file: intern(file),
             line,
         });
@@ -185,20 +184,19 @@ fn functions(found: &Found<'_>, symbol: Option<&[u8]>, intern: &mut dyn FnMut(&s
         return functions;
     };
     for function in inlined {
-        let name = function.trace.name;
-        push(name.linkage.or(name.short), &function.file, function.line, function.own_crate.as_deref());
+        let name = &function.trace.name;
+        push(
+            name.linkage.as_deref().or(name.short.as_deref()),
+            &function.file,
+            function.line,
+            function.own_crate.as_deref(),
+        );
     }
     // Debug information of line tables alone says `open` where the symbol table says `service::store::open`. (Inlined
     // functions are in no symbol table and keep the short one.)
-    let name = outermost.trace.name;
-    let mangled = |name: &Option<&[u8]>| name.is_some_and(is_mangled);
-    let name = Some(name.linkage)
-        .filter(mangled)
-        .or(Some(symbol).filter(mangled))
-        .flatten()
-        .or(name.linkage)
-        .or(name.short)
-        .or(symbol);
+    let (linkage, short) = (outermost.trace.name.linkage.as_deref(), outermost.trace.name.short.as_deref());
+    let mangled = [linkage, symbol].into_iter().flatten().find(|name| is_mangled(name));
+    let name = mangled.or(linkage).or(short).or(symbol);
     push(name, &outermost.file, outermost.line, outermost.own_crate.as_deref());
     functions
 }

@@ -1,5 +1,7 @@
 //! Names from a symbol table, in one pass that keeps no index.
 
+use std::sync::Arc;
+
 use object::elf::{self, Sym64};
 use object::read::elf::{SectionHeader, Sym};
 use object::{NativeEndian, SectionIndex};
@@ -30,7 +32,7 @@ pub(super) fn names<'d>(
     table: &Symbols<'d>,
     addresses: &[u64],
     meter: &mut Meter<'_>,
-) -> Read<Vec<Option<&'d [u8]>>> {
+) -> Read<Vec<Option<Arc<str>>>> {
     let mut sized: Vec<Option<Candidate<'d>>> = vec![None; addresses.len()];
     // For those addresses from the index on, up to the next one that has something: the nearest symbol before.
     let mut nearest: Vec<Option<Candidate<'d>>> = vec![None; addresses.len()];
@@ -72,7 +74,8 @@ pub(super) fn names<'d>(
         names.push(match sized.or(unsized_one) {
             Some(candidate) => {
                 meter.spend(super::meter::AROUND)?;
-                table.strings().get(candidate.symbol.st_name(ENDIAN)).ok().filter(|name| !name.is_empty())
+                let name = table.strings().get(candidate.symbol.st_name(ENDIAN)).ok();
+                name.filter(|name| !name.is_empty()).map(|name| Arc::from(String::from_utf8_lossy(name)))
             }
             None => None,
         });

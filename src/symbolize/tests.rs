@@ -12,7 +12,7 @@ use tempfile::TempDir;
 
 use super::elf::{ENDIAN, Elf};
 use super::resolver::{Resolved, Resolver};
-use crate::profile::{Address, BuildId, Frame, Mapping, Unknown};
+use crate::profile::{Address, BuildId, Frame, Function, Mapping, Unknown};
 
 /// Where the file is said to be loaded. Nothing is: only the file on disk is read.
 const START: u64 = 0x7000_0000_0000;
@@ -131,8 +131,10 @@ fn frames(resolved: Vec<Resolved>) -> Vec<Frame> {
 
 /// Name, file name and line of each function, innermost first.
 fn shown(frame: &Frame) -> Vec<(&str, &str, u32)> {
-    let functions = frame.functions().iter();
-    functions.map(|f| (&*f.name, f.file.rsplit('/').next().unwrap_or_default(), f.line)).collect()
+    fn of(function: &Function) -> (&str, &str, u32) {
+        (&function.name, function.file.rsplit('/').next().unwrap_or_default(), function.line)
+    }
+    frame.functions().iter().map(of).collect()
 }
 
 const IN_SIP: [(&str, &str, u32); 3] = [("sip", "garden.c", 3), ("water", "garden.c", 4), ("plant", "garden.c", 7)];

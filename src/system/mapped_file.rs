@@ -38,7 +38,10 @@ impl MappedFile {
         }
         // SAFETY: a null hint asks for a new mapping, which aliases nothing of ours.
         let start = unsafe { mmap(std::ptr::null_mut(), len, ProtFlags::READ, MapFlags::PRIVATE, &file, 0)? };
-        let start = NonNull::new(start.cast()).ok_or(io::ErrorKind::OutOfMemory)?;
+        let start: NonNull<u8> = NonNull::new(start.cast()).ok_or(io::ErrorKind::OutOfMemory)?;
+        // Where the page cache has large pages, one byte that is read would bring 2 MiB with it.
+        // SAFETY: the range was just mapped by us. A kernel without large pages refuses, which is as good.
+        let _ = unsafe { madvise(start.as_ptr().cast(), len, Advice::LinuxNoHugepage) };
         Ok(Self { start, len })
     }
 

@@ -13,6 +13,6 @@ mod view;
 pub use block::Block;
 pub use child::{Child, fork};
 pub use failing::{fail_fast, step, wait_until};
-pub use random::Random;
+pub use random::{Random, seed};
 pub use sampling::{sampled, set_sampled};
 pub use view::{Figures, decode, figures, function_names, profiler, snapshot, try_snapshot};
