@@ -47,7 +47,7 @@ fn profile(builder: Builder) -> protos::Profile {
 fn limit() -> Option<u64> {
     let profiler = profiler().start().unwrap();
     common::snapshot(&profiler);
-    let request = http::Request::get("/api/memory").body(()).unwrap();
+    let request = http::Request::get("/api/memory").body(http_body_util::Empty::<bytes::Bytes>::new()).unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let body = runtime.block_on(async {
         let Ok(response) = profiler.routes().service().call(request).await;
