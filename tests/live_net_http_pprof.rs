@@ -6,15 +6,19 @@ mod common_http;
 mod common_profile;
 
 use std::hint::black_box;
+use std::sync::Mutex;
 use std::time::{Duration, SystemTime};
 
 use common_http::{Client, Reply, functions, heapward_threads, string, thread_names, values_at, wait_for};
-use common_profile::{HEAP, totals, validate};
+use common_profile::{HEAP, round_trip, totals, validate};
 use heapward::{ByteSize, Profiler};
 
 heapward::install!("lg_prof_sample:0,dirty_decay_ms:50,muzzy_decay_ms:0");
 
 const BLOCK: usize = 64 * 1024;
+
+/// Profiles to read again when nothing is sampled any more: at this interval that takes its time.
+static PRODUCED: Mutex<Vec<Vec<u8>>> = Mutex::new(Vec::new());
 
 /// Functions of known names that allocate known amounts, each with the list that keeps them.
 macro_rules! keepers {
@@ -57,6 +61,9 @@ fn as_go_does_it() {
     black_box(kept);
     profiler.shutdown();
     assert_eq!(heapward_threads(), [""; 0]);
+    let produced = std::mem::take(&mut *PRODUCED.lock().unwrap());
+    assert!(produced.len() > 8);
+    produced.iter().for_each(|profile| round_trip(profile));
 }
 
 /// The text of an error as pprof shows it.
@@ -94,6 +101,7 @@ fn heaps_are_valid(client: &Client) {
         assert_eq!(reply.header("content-disposition"), Some(&*format!("attachment; filename=\"{name}\"")));
         let profile = reply.profile();
         validate(&profile, &HEAP);
+        PRODUCED.lock().unwrap().push(reply.body.clone());
         assert_eq!(string(&profile, profile.default_sample_type), default);
         assert_eq!((profile.period, profile.duration_nanos), (1, 0));
         let [_, _, objects, bytes] = values_at(&profile, "keep_all_the_time");
@@ -120,6 +128,10 @@ fn text_is_whole(client: &Client) {
         assert!(rows.iter().any(|row| row[..2] == [3, 3 * block]), "counts as sampled: {rows:?}");
         let named = text.lines().find(|line| line.starts_with("#\t0x") && line.contains("keep_all_the_time")).unwrap();
         assert!(named.contains(&format!("{}:", file!())), "{named}");
+        // At an interval of one byte there is nothing to scale.
+        let read = heapward::HeapProfile::read(&reply.body).unwrap().totals();
+        let read = [read.inuse_objects, read.inuse_bytes, read.alloc_objects, read.alloc_bytes];
+        assert_eq!(read, sum.map(|value| value as i64), "heapward reads it as well");
         let maps = text.split_once("\nMAPPED_LIBRARIES:\n").unwrap().1;
         assert!(maps.lines().any(|line| line.contains("r-xp") && line.contains("live_net_http_pprof")), "{maps}");
     }
@@ -170,10 +182,12 @@ fn a_delta_is_signed(client: &Client) {
     wait_for("the base to be taken", || thread_names().contains(&"heapward-wait".to_owned()).then_some(()));
     drop(freed);
     let new = keep_new(5);
-    let profile = asked.join().unwrap().expect(200).profile();
+    let reply = asked.join().unwrap().expect(200);
     black_box(new);
 
+    let profile = reply.profile();
     validate(&profile, &HEAP);
+    PRODUCED.lock().unwrap().push(reply.body.clone());
     let block = BLOCK as i64;
     assert_eq!(with_list(&profile, "free_meanwhile", [0, 0, -2, -2 * block]), "same");
     assert_eq!(with_list(&profile, "keep_new", [5, 5 * block, 5, 5 * block]), "same");
@@ -251,7 +265,11 @@ fn snapshots_are_compared(client: &Client, profiler: &Profiler) {
     let second = wait_for("the second snapshot to be allowed", || profiler.snapshot().ok()).id;
     black_box(new);
 
-    let get = |path: &str| client.get(path).expect(200).profile();
+    let get = |path: &str| {
+        let reply = client.get(path).expect(200);
+        PRODUCED.lock().unwrap().push(reply.body.clone());
+        reply.profile()
+    };
     let (before, after) =
         (get(&format!("/api/snapshots/{first}/heap.prof")), get(&format!("/api/snapshots/{second}/heap.prof")));
     let diff = get(&format!("/api/diff/{first}/{second}/heap.prof"));

@@ -1,8 +1,11 @@
 //! Checks of whole profiles, shared by the live tests.
 
-use std::collections::HashSet;
+#![allow(dead_code)] // Each test uses a part of it.
 
-use pprof::protos;
+use std::collections::HashSet;
+use std::io::Read;
+
+use pprof::protos::{self, Message};
 
 /// The sample types of a heap profile.
 pub const HEAP: [(&str, &str); 4] =
@@ -77,4 +80,54 @@ pub fn validate(profile: &protos::Profile, sample_types: &[(&str, &str)]) {
 /// The sums of each sample type.
 pub fn totals(profile: &protos::Profile) -> Vec<i64> {
     (0..profile.sample_type.len()).map(|index| profile.sample.iter().map(|sample| sample.value[index]).sum()).collect()
+}
+
+/// Reads a profile as heapward does, writes it again, and compares what both say.
+#[track_caller]
+pub fn round_trip(gzipped: &[u8]) {
+    let read = heapward::HeapProfile::read(gzipped).expect("heapward reads what it wrote");
+    let again = read.heap_prof().expect("and writes it again");
+    let (first, second) = (decode(gzipped), decode(&again));
+    assert_eq!(said(&first), said(&second));
+    let totals = totals(&first);
+    let read = read.totals();
+    assert_eq!(totals, [read.alloc_objects, read.alloc_bytes, read.inuse_objects, read.inuse_bytes]);
+}
+
+fn decode(gzipped: &[u8]) -> protos::Profile {
+    let mut bytes = Vec::new();
+    flate2::read::GzDecoder::new(gzipped).read_to_end(&mut bytes).expect("gzip");
+    protos::Profile::decode(&bytes[..]).expect("profile.proto")
+}
+
+/// All that a profile says, without its numbering.
+fn said(profile: &protos::Profile) -> Vec<String> {
+    let text = |index: i64| &profile.string_table[index as usize];
+    let place = |id: &u64| {
+        let location = &profile.location[*id as usize - 1];
+        let mapping = (location.mapping_id as usize).checked_sub(1).map(|at| &profile.mapping[at]);
+        let mapping =
+            mapping.map(|m| (m.memory_start, m.memory_limit, m.file_offset, text(m.filename), text(m.build_id)));
+        let line = |line: &protos::Line| {
+            let function = &profile.function[line.function_id as usize - 1];
+            (text(function.name), text(function.system_name), text(function.filename), line.line)
+        };
+        format!("{:#x} in {mapping:?}: {:?}", location.address, location.line.iter().map(line).collect::<Vec<_>>())
+    };
+    let mut said: Vec<String> = profile
+        .sample
+        .iter()
+        .map(|sample| {
+            let labels: Vec<_> = sample.label.iter().map(|label| (text(label.key), label.num)).collect();
+            format!("{:?} {labels:?} {:?}", sample.value, sample.location_id.iter().map(place).collect::<Vec<_>>())
+        })
+        .collect();
+    said.sort_unstable();
+    let types: Vec<_> = profile.sample_type.iter().map(|t| (text(t.ty), text(t.unit))).collect();
+    let comments: Vec<_> = profile.comment.iter().map(|&comment| text(comment)).collect();
+    let flags = |m: &protos::Mapping| [m.has_functions, m.has_filenames, m.has_line_numbers, m.has_inline_frames];
+    said.push(format!("{types:?} {comments:?} {:?}", profile.mapping.iter().map(flags).collect::<Vec<_>>()));
+    said.push(format!("{} {} {}", profile.time_nanos, profile.duration_nanos, profile.period));
+    said.push(format!("{} {}", text(profile.drop_frames), text(profile.default_sample_type)));
+    said
 }
