@@ -479,3 +479,17 @@ fn a_profile_that_is_cut_is_an_error_save_between_fields() {
         }
     }
 }
+
+#[test]
+fn mappings_are_sorted_and_stay_those_of_their_locations() {
+    let more = [
+        message(3, &[int(1, 50), int(2, 0x30), int(3, 0x40)]),
+        message(3, &[int(1, 9), int(2, 0x20), int(3, 0x30)]),
+        message(4, &[int(1, 50), int(2, 50), int(3, 0x31)]),
+        message(4, &[int(1, 9), int(2, 9), int(3, 0x21)]),
+    ];
+    let profile = taken(&with(&more));
+    assert_eq!(profile.mappings.iter().map(|mapping| mapping.start).collect::<Vec<_>>(), [0x20, 0x30, 0x1000]);
+    let mappings: Vec<_> = profile.locations.iter().map(|location| location.mapping).collect();
+    assert_eq!(mappings, [Some(2), None, Some(1), Some(0)]);
+}
