@@ -409,6 +409,8 @@ fn a_length_is_no_longer_than_what_holds_it() {
         &format!("{}: the content ends here, and 999 bytes are missing", end + 1),
     );
     check(&[length(6, (1 << 20) + 1)], "@: a string of string_table of 1048577 bytes, at most 1048576 are allowed");
+    // Each of these bytes becomes three.
+    check(&[bytes(6, &[0xff; 400_000])], "@: a string of string_table of 1200000 bytes, at most 1048576 are allowed");
     let at = with(&[]).len() + 2;
     check(
         &[message(4, &[length(4, huge)])],
