@@ -60,7 +60,7 @@ impl HeapProfile {
     /// Text is scaled up from its samples, once, by the average size of each stack, as jeprof and pprof do. What a
     /// profile cannot hold, such as labels, is told in [`HeapProfile::comments`].
     ///
-    /// The file may come from anywhere: it can make this take no more memory than 48 MiB and 24 times its size, and never
+    /// The file may come from anywhere: it can make this take no more memory than 192 MiB and 24 times its size, and never
     /// more than 768 MiB, whatever it claims or is compressed to. A text that was cut between two lines cannot be told
     /// from a whole one.
     ///

@@ -28,6 +28,9 @@ pub(super) fn read(text: &[u8], budget: &mut Budget) -> Result<(Vec<Mapping>, us
     Ok((mappings, others))
 }
 
+/// The longest path that Linux takes (`PATH_MAX`).
+const MAX_PATH: usize = 4096;
+
 struct Parsed<'a> {
     start: u64,
     limit: u64,
@@ -45,7 +48,7 @@ fn parse(line: &[u8]) -> Option<Parsed<'_>> {
     let dash = range.iter().position(|&byte| byte == b'-')?;
     let (start, limit) = (number(&range[..dash], 16)?, number(&range[dash + 1..], 16)?);
     let file_offset = number(offset, 16)?;
-    if !device.contains(&b':') || permissions.len() != 4 || start >= limit {
+    if !device.contains(&b':') || permissions.len() != 4 || start >= limit || path.len() > MAX_PATH {
         return None;
     }
     number(inode, 10)?;
@@ -88,5 +91,9 @@ no map at all
             ]
         );
         assert_eq!(others, 2);
+
+        let line = |length: usize| format!("1000-2000 r-xp 0 00:00 0 {}\n", "a".repeat(length));
+        let (mappings, others) = read((line(4096) + &line(4097)).as_bytes(), &mut Budget::ample()).unwrap();
+        assert_eq!((mappings.len(), others), (1, 1));
     }
 }

@@ -6,17 +6,19 @@
 //! ```text
 //! heap profile: <n>: <bytes> [<n>: <bytes>] @ <kind>/<rate>    in use [ever allocated], and how it was sampled
 //! <n>: <bytes> [<n>: <bytes>] @ 0x<address> ...                a line per stack, leaf first
-//! # ...                                                        symbols and remarks, between the stacks too
+//! # ...                                                        remarks; with a tab, names of the stack before
 //!
 //! MAPPED_LIBRARIES:
 //! <the text of /proc/self/maps>
 //! ```
 //!
-//! `heap_v2` and `heapz_v2` give R itself; `heap` gives 2R, as the first heap profilers did. `heapprofile`, `growth` and
+//! Remarks are kept, so that a heap that says it is partial stays so; not those of Go's `# runtime.MemStats`, which are
+//! about something else. `heap_v2` and `heapz_v2` give R itself; `heap` gives 2R, as the first heap profilers did. `heapprofile`, `growth` and
 //! `fragmentation` are not scaled. Values may be negative, as those of a difference.
 
 use super::lines::{Line, Lines};
 use crate::error::Result;
+use crate::format::read::Budget;
 use crate::profile::ReturnAddress;
 
 const HEADER: &str = "the header `heap profile: <n>: <bytes> [<n>: <bytes>] @ <kind>/<rate>`";
@@ -41,19 +43,31 @@ pub(super) struct TextReader<'a> {
     pub sample_interval: u64,
     /// Known when all stacks are read.
     pub mapped_libraries: &'a [u8],
+    /// Remarks so far.
+    pub comments: Vec<String>,
+    keeps_comments: bool,
 }
+
+/// Bytes that are kept of one remark.
+const MAX_COMMENT: usize = 1000;
 
 impl<'a> TextReader<'a> {
     pub(super) fn open(text: &'a [u8]) -> Result<Self> {
         let mut lines = Lines::new("heap profile text", text);
         let sample_interval = lines.require(HEADER)?.text_header()?;
-        Ok(Self { lines, sample_interval, mapped_libraries: &[] })
+        Ok(Self { lines, sample_interval, mapped_libraries: &[], comments: Vec::new(), keeps_comments: true })
     }
 
-    pub(super) fn next(&mut self) -> Result<Option<TextStack>> {
+    pub(super) fn next(&mut self, budget: &mut Budget) -> Result<Option<TextStack>> {
         while let Some(mut line) = self.lines.next(BODY)? {
             line.rest = line.rest.trim_ascii();
             match line.rest {
+                b"# runtime.MemStats" => self.keeps_comments = false,
+                [b'#', b' ', remark @ ..] if self.keeps_comments => {
+                    let remark = String::from_utf8_lossy(&remark[..remark.len().min(MAX_COMMENT)]);
+                    budget.take(remark.len())?;
+                    budget.push(&mut self.comments, remark.into_owned())?;
+                }
                 b"" | [b'#', ..] => {}
                 b"MAPPED_LIBRARIES:" | b"--- Memory map: ---" => {
                     self.mapped_libraries = self.lines.remainder(MAPPING)?;

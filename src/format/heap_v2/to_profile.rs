@@ -37,10 +37,11 @@ pub(in crate::format) fn read(text: &[u8], budget: &mut Budget) -> Result<Profil
     } else {
         let mut reader = TextReader::open(text)?;
         let mut builder = Builder::new(reader.sample_interval);
-        while let Some(stack) = reader.next()? {
+        while let Some(stack) = reader.next(budget)? {
             let counts = stack.counts.map(|count| (count.unsigned_abs(), count < 0));
             builder.add(&stack.addresses, counts, budget)?;
         }
+        builder.profile.comments = reader.comments;
         builder.finish(reader.mapped_libraries, budget)
     }
 }

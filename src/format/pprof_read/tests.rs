@@ -409,6 +409,8 @@ fn a_length_is_no_longer_than_what_holds_it() {
         &format!("{}: the content ends here, and 999 bytes are missing", end + 1),
     );
     check(&[length(6, (1 << 20) + 1)], "@: a string of string_table of 1048577 bytes, at most 1048576 are allowed");
+    // Each of these bytes becomes three.
+    check(&[bytes(6, &[0xff; 400_000])], "@: a string of string_table of 1200000 bytes, at most 1048576 are allowed");
     let at = with(&[]).len() + 2;
     check(
         &[message(4, &[length(4, huge)])],
@@ -478,4 +480,18 @@ fn a_profile_that_is_cut_is_an_error_save_between_fields() {
             }
         }
     }
+}
+
+#[test]
+fn mappings_are_sorted_and_stay_those_of_their_locations() {
+    let more = [
+        message(3, &[int(1, 50), int(2, 0x30), int(3, 0x40)]),
+        message(3, &[int(1, 9), int(2, 0x20), int(3, 0x30)]),
+        message(4, &[int(1, 50), int(2, 50), int(3, 0x31)]),
+        message(4, &[int(1, 9), int(2, 9), int(3, 0x21)]),
+    ];
+    let profile = taken(&with(&more));
+    assert_eq!(profile.mappings.iter().map(|mapping| mapping.start).collect::<Vec<_>>(), [0x20, 0x30, 0x1000]);
+    let mappings: Vec<_> = profile.locations.iter().map(|location| location.mapping).collect();
+    assert_eq!(mappings, [Some(2), None, Some(1), Some(0)]);
 }

@@ -97,11 +97,12 @@ impl<'a> Wire<'a> {
     /// The text of a string field, and whether it was valid UTF-8: what is not is replaced.
     pub(super) fn string(&mut self, field: Field, name: &str) -> Result<(String, bool)> {
         let end = self.end_of(field, name)?;
+        let too_long = |wire: &Self, length: u64| {
+            wire.malformed(field.at, &format!("{name} of {length} bytes, at most {MAX_STRING} are allowed"))
+        };
         let length = end - self.stream.position();
         if length > MAX_STRING {
-            return Err(
-                self.malformed(field.at, &format!("{name} of {length} bytes, at most {MAX_STRING} are allowed"))
-            );
+            return Err(too_long(self, length));
         }
         self.scratch.clear();
         let (stream, scratch) = (&mut self.stream, &mut self.scratch);
@@ -109,6 +110,10 @@ impl<'a> Wire<'a> {
             return Err(self.cut(Some(end)));
         }
         let text = String::from_utf8_lossy(&self.scratch);
+        // A byte that is replaced becomes three, and what is read must be one that can be written and read again.
+        if text.len() as u64 > MAX_STRING {
+            return Err(too_long(self, text.len() as u64));
+        }
         let is_valid = matches!(text, std::borrow::Cow::Borrowed(_));
         Ok((text.into_owned(), is_valid))
     }

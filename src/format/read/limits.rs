@@ -3,7 +3,7 @@
 use crate::error::{Error, Result};
 use crate::profile::ByteSize;
 
-/// Bytes of a profile once it is no longer compressed. Ours with all 131,072 stacks at full depth is about 50 MiB, and
+/// Bytes of a profile once it is no longer compressed. Ours with 262,144 stacks of 128 frames is about 100 MiB, and
 /// gzip cannot make more than 1 GiB out of 1 MiB; this bounds the time that goes into one.
 pub(in crate::format) const MAX_STREAM: u64 = 1 << 30;
 
@@ -17,13 +17,13 @@ pub(in crate::format) const MAX_DEPTH: usize = 4096;
 /// Kinds of value in one profile: a heap has four, other profilers not ten.
 pub(in crate::format) const MAX_SAMPLE_TYPES: usize = 64;
 
-/// Memory that any file may take, however small: 131,072 stacks of ten frames compress to next to nothing when they are
-/// all alike.
-const BUDGET_FLOOR: u64 = 32 << 20;
+/// Memory that any file may take, however small: our largest own profile, 262,144 stacks, fits with 100 frames each, and
+/// compresses to very little when they are much alike.
+const BUDGET_FLOOR: u64 = 128 << 20;
 /// Memory for each byte of the file. A sample takes 48 bytes and a location 100 where profile.proto, compressed, takes
 /// about ten.
 const BUDGET_PER_BYTE: u64 = 16;
-/// Memory that no file may go beyond: ten times what our largest own profile takes.
+/// Memory that no file may go beyond: several times what our largest own profile takes.
 const BUDGET_CEILING: u64 = 512 << 20;
 
 /// What is left of the memory that reading one file may take. Whatever is kept is charged before room for it is made.
@@ -104,8 +104,8 @@ mod tests {
 
     #[test]
     fn the_budget_follows_the_file_between_its_bounds() {
-        assert_eq!(Budget::of(0).whole, 32 << 20);
-        assert_eq!(Budget::of(1 << 20).whole, 48 << 20);
+        assert_eq!(Budget::of(0).whole, 128 << 20);
+        assert_eq!(Budget::of(1 << 20).whole, 144 << 20);
         assert_eq!(Budget::of(usize::MAX).whole, 512 << 20);
     }
 }

@@ -264,6 +264,17 @@ fn negative_text_stays_negative_and_addresses_are_calls() {
     assert_eq!(profile.comments, ["alloc_* are zero: the text tells only what is in use"]);
 }
 
+#[test]
+fn remarks_in_text_are_kept_and_what_go_says_of_its_memory_is_not() {
+    let text = format!(
+        "heap profile: 1: 8 [1: 8] @ heap_v2/1\n# partial: ask again\n1: 8 [1: 8] @ 0x9\n#\t0x9\tmain\n# 3 more stacks\n\
+         # {}\n\n# runtime.MemStats\n# Alloc = 7\n{MAPS}",
+        "x".repeat(2000)
+    );
+    let profile = read(text.as_bytes()).unwrap();
+    assert_eq!(profile.comments, ["partial: ask again", "3 more stacks", &"x".repeat(1000)]);
+}
+
 /// The text, and the message or its start.
 #[test]
 fn text_that_is_wrong_is_told_with_its_line() {
