@@ -255,3 +255,39 @@ impl<'d> Code<'d> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_more_abbreviations_are_parsed_than_a_unit_may_have() {
+        for (count, is_read) in [(20_000u32, true), (80_000, false)] {
+            let mut section = Vec::new();
+            for code in 1..=count {
+                // A code of three bytes; tag; no children; no attributes.
+                section.extend([(code & 0x7f) as u8 | 0x80, (code >> 7 & 0x7f) as u8 | 0x80, (code >> 14) as u8]);
+                section.extend([gimli::DW_TAG_subprogram.0 as u8, 0, 0, 0]);
+            }
+            section.push(0);
+            let debug_abbrev = DebugAbbrev::new(&section, NativeEndian);
+            let dwarf = Dwarf { sections: gimli::Dwarf { debug_abbrev, ..Default::default() } };
+            assert_eq!(dwarf.abbreviations(DebugAbbrevOffset(0)).is_ok(), is_read, "{count}");
+        }
+    }
+
+    #[test]
+    fn a_line_header_tells_its_length_in_every_form() {
+        let of = |parts: &[&[u8]]| line_header_bytes(&parts.concat(), 1);
+        let length = 0x0102_0304_0506_0708u64.to_ne_bytes();
+        let short = 77u32.to_ne_bytes();
+        let version = |version: u16| version.to_ne_bytes();
+        let (start, unit, long) = (&[9][..], &[1, 0, 0, 0][..], &[0xff, 0xff, 0xff, 0xff, 1, 0, 0, 0, 0, 0, 0, 0][..]);
+        assert_eq!(of(&[start, unit, &version(4), &short]), Some(77));
+        assert_eq!(of(&[start, unit, &version(5), &[8, 0], &short]), Some(77));
+        assert_eq!(of(&[start, long, &version(4), &length]), Some(0x0102_0304_0506_0708));
+        assert_eq!(of(&[start, long, &version(5), &[8, 0], &length]), Some(0x0102_0304_0506_0708));
+        assert_eq!(of(&[start, unit, &version(5), &[8, 0], &short[..3]]), None);
+        assert_eq!(line_header_bytes(&[], 7), None);
+    }
+}

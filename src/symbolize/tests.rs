@@ -1,6 +1,7 @@
 //! What is found in files that a C compiler makes here: jemalloc is built with one, so there is one.
 
 use std::collections::HashSet;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
@@ -10,6 +11,7 @@ use object::elf;
 use object::read::elf::Sym;
 use tempfile::TempDir;
 
+use super::dwarf::{Dwarf, Unpacked};
 use super::elf::{ENDIAN, Elf};
 use super::resolver::{Resolved, Resolver};
 use crate::profile::{Address, BuildId, Frame, Function, Mapping, Unknown};
@@ -207,19 +209,75 @@ fn without_debug_information_there_are_symbols() {
 
 #[test]
 fn debug_information_that_is_too_much_to_unpack_leaves_symbols() {
-    let library = Library::new(&["-g", "-gz=zlib"]);
-    let mut bytes = library.bytes();
-    // The unpacked size stands in front of the packed bytes.
-    let at = {
-        let elf = Elf::parse(&bytes).unwrap();
-        let section = elf.data_of(elf.section(b".debug_info").unwrap()).unwrap();
-        section.as_ptr() as usize - bytes.as_ptr() as usize + 8
-    };
-    bytes[at..at + 8].copy_from_slice(&(9u64 << 20).to_ne_bytes());
-    std::fs::write(&library.file, bytes).unwrap();
-    for frame in library.frames("plant") {
-        assert_eq!(shown(&frame), [("plant", "", 0)]);
+    for (megabytes, is_unpacked) in [(7usize, true), (9, false)] {
+        let library = Library::new(&["-g", "-gz=zlib"]);
+        let mut bytes = library.bytes();
+        let mut zlib = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::fast());
+        zlib.write_all(&vec![0; megabytes << 20]).unwrap();
+        let zlib = zlib.finish().unwrap();
+        // `.debug_info` is moved to the end of the file, with other bytes in it.
+        let (header, section) = {
+            let elf = Elf::parse(&bytes).unwrap();
+            let section = elf.section(b".debug_info").unwrap();
+            let place = |pointer: usize| pointer - bytes.as_ptr() as usize;
+            (place(std::ptr::from_ref(section) as usize), place(elf.data_of(section).unwrap().as_ptr() as usize))
+        };
+        let mut packed = bytes[section..section + 24].to_vec();
+        packed[8..16].copy_from_slice(&((megabytes as u64) << 20).to_ne_bytes());
+        packed.extend(zlib);
+        bytes.resize(bytes.len().next_multiple_of(8), 0);
+        let (offset, size) = (bytes.len() as u64, packed.len() as u64);
+        bytes[header + 24..header + 32].copy_from_slice(&offset.to_ne_bytes());
+        bytes[header + 32..header + 40].copy_from_slice(&size.to_ne_bytes());
+        bytes.extend(packed);
+        std::fs::write(&library.file, &bytes).unwrap();
+        assert_eq!(Unpacked::of(&Elf::parse(&bytes).unwrap()).is_some(), is_unpacked, "{megabytes} MiB");
+        for frame in library.frames("plant") {
+            assert_eq!(shown(&frame).last().unwrap().0, "plant");
+        }
     }
+}
+
+/// An inlined call that stands for itself, and so on.
+#[test]
+fn a_name_that_leads_in_a_circle_is_given_up() {
+    let library = Library::new(&["-gdwarf-4"]);
+    let mut bytes = library.bytes();
+    let info = {
+        let elf = Elf::parse(&bytes).unwrap();
+        let info = elf.data_of(elf.section(b".debug_info").unwrap()).unwrap();
+        let start = info.as_ptr() as usize - bytes.as_ptr() as usize;
+        let unpacked = Unpacked::of(&elf).unwrap();
+        let dwarf = Dwarf::of(&elf, &unpacked);
+        let unit = dwarf.header(0).unwrap();
+        let abbreviations = unit.abbreviations(&dwarf.sections.debug_abbrev).unwrap();
+        let mut entries = unit.entries_raw(&abbreviations, None).unwrap();
+        let mut circles = Vec::new();
+        while !entries.is_empty() {
+            let entry = entries.next_offset().0;
+            let Some(abbreviation) = entries.read_abbreviation().unwrap() else { continue };
+            for spec in abbreviation.attributes() {
+                let attribute = entries.read_attribute(*spec).unwrap();
+                let place = start + entries.next_offset().0 - 4;
+                if abbreviation.tag() == gimli::DW_TAG_inlined_subroutine
+                    && attribute.name() == gimli::DW_AT_abstract_origin
+                {
+                    circles.push((place, entry as u32));
+                }
+            }
+        }
+        circles
+    };
+    assert!(!info.is_empty(), "no inlined call");
+    for (place, entry) in info {
+        bytes[place..place + 4].copy_from_slice(&entry.to_ne_bytes());
+    }
+    std::fs::write(&library.file, bytes).unwrap();
+    let begun = Instant::now();
+    for frame in library.frames("plant") {
+        assert_eq!(shown(&frame).last().unwrap().0, "plant");
+    }
+    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
 }
 
 /// Runs `strip` or `objcopy` on the library.
