@@ -251,7 +251,7 @@ fn top_shows_the_leak(client: &Client) {
 }
 
 /// Every gauge that is promised: where it is in `/api/memory`, and its name in `/metrics`.
-const GAUGES: [(&str, &str); 22] = [
+const GAUGES: [(&str, &str); 24] = [
     ("/memory/rss_bytes", "heapward_process_rss_bytes"),
     ("/memory/virtual_bytes", "heapward_process_virtual_bytes"),
     ("/memory/swap_bytes", "heapward_process_swap_bytes"),
@@ -267,6 +267,8 @@ const GAUGES: [(&str, &str); 22] = [
     ("/collector/stacks", "heapward_stacks"),
     ("/collector/dropped_samples", "heapward_dropped_samples_total"),
     ("/collector/dropped_stacks", "heapward_dropped_stacks_total"),
+    ("/collector/samples_without_stack", "heapward_samples_without_stack_total"),
+    ("/collector/cached_symbols_bytes", "heapward_cached_symbols_bytes"),
     ("/snapshots/rss_above_threshold", "heapward_snapshots_total{reason=\"rss_above_threshold\"}"),
     ("/snapshots/requested", "heapward_snapshots_total{reason=\"requested\"}"),
     ("/snapshots/last_time", "heapward_last_snapshot_timestamp_seconds"),

@@ -97,6 +97,8 @@ pub(crate) struct CollectorStats {
     pub(crate) dropped_bytes: u64,
     /// Samples whose stack found no room: counted without frames.
     pub(crate) dropped_stacks: u64,
+    /// Samples that have no stack because a CPU profile was being taken.
+    pub(crate) without_stack: u64,
     /// Frees of objects that were never added.
     pub(crate) unknown_frees: u64,
     /// Samples ever taken.
@@ -377,6 +379,7 @@ impl Collector {
             dropped_objects,
             dropped_bytes,
             dropped_stacks: self.stacks.overflowed(),
+            without_stack: self.without_stack(),
             unknown_frees: self.live.unknown_frees(),
             samples: self.samples.load(Ordering::Relaxed),
         }

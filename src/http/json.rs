@@ -167,7 +167,11 @@ struct CollectorReport {
     stack_frames: u64,
     stack_frames_limit: u64,
     dropped_stacks: u64,
+    /// Taken during a CPU profile.
+    samples_without_stack: u64,
     cached_symbols: usize,
+    /// About what the remembered names take.
+    cached_symbols_bytes: usize,
 }
 
 #[derive(Serialize)]
@@ -234,7 +238,9 @@ impl MemoryReport {
                 stack_frames: stats.frames,
                 stack_frames_limit: stats.frames_limit,
                 dropped_stacks: stats.dropped_stacks,
+                samples_without_stack: stats.without_stack,
                 cached_symbols: shared.cached_symbols(),
+                cached_symbols_bytes: shared.cached_symbol_bytes(),
             },
             snapshots,
             watcher: WatcherReport {

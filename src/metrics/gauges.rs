@@ -88,6 +88,7 @@ impl Out<'_> {
         self.gauge("stack_frames", "Frames of the distinct stacks", stats.frames)?;
         self.gauge("stack_frames_limit", "Frames that there is room for", stats.frames_limit)?;
         self.counter("dropped_stacks", "Samples whose stack found no room", stats.dropped_stacks)?;
+        self.counter("samples_without_stack", "Samples taken during a CPU profile", stats.without_stack)?;
         self.bytes("sample_interval", "Mean bytes between two samples", Some(shared.collector().interval().bytes()))
     }
 
