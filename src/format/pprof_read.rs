@@ -4,8 +4,8 @@
 //! string table, which we and others write last. So the content is streamed twice: once for all that is not a sample, and
 //! once for the samples, which then go straight to where they stay.
 //!
-//! Stricter than google/pprof (`profile/encode.go` and `CheckValid` in `profile/profile.go`) in one thing: an id that
-//! nothing has is an error there only for locations.
+//! Stricter than google/pprof (`postDecode` in its `profile/encode.go`), which takes the id of a mapping that is not there
+//! for none.
 
 mod ids;
 mod left_out;
