@@ -124,10 +124,9 @@ impl SymbolCache {
         }
         let before = std::mem::replace(&mut self.loaded, loaded_mappings());
         self.generation = generation;
-        // Without a build id another file at the same place could pass for the one before.
         let at = |mappings: &[Mapping], address| Mapping::find(mappings, address);
         let is_still_there = |address: &Address| match (at(&before, *address), at(&self.loaded, *address)) {
-            (Some(then), Some(now)) => before[then].build_id.is_some() && before[then].is_same(&self.loaded[now]),
+            (Some(then), Some(now)) => is_surely_same(&before[then], &self.loaded[now]),
             _ => false,
         };
         self.frames.retain(|address, _| is_still_there(address));
@@ -155,6 +154,11 @@ impl SymbolCache {
         let strings = self.strings.capacity() * (size_of::<Arc<str>>() + 1) + self.strings.len() * ARC;
         frames + self.function_bytes + strings + self.string_bytes
     }
+}
+
+/// Whether both are the same build at the same place. Without a build id another file could pass for the one before.
+fn is_surely_same(then: &Mapping, now: &Mapping) -> bool {
+    then.build_id.is_some() && then.is_same(now)
 }
 
 const ARC: usize = 2 * size_of::<usize>();
@@ -261,9 +265,11 @@ mod tests {
         assert!(!found[&libc].functions().is_empty());
         assert!(cache.string_bytes < strings && cache.bytes() < bytes, "its names went as well");
         // And one that has no build id could be anything.
-        cache.generation = 0;
-        cache.loaded.iter_mut().for_each(|mapping| mapping.build_id = None);
-        assert_eq!(find(&mut cache)[&libc], Frame::Unknown(Unknown::NotAsked));
+        let mut mapping = mappings[0].clone();
+        mapping.build_id = Some(BuildId([7; 20].into()));
+        assert!(is_surely_same(&mapping, &mapping));
+        mapping.build_id = None;
+        assert!(!is_surely_same(&mapping, &mapping));
     }
 
     #[test]

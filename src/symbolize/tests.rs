@@ -298,6 +298,9 @@ fn a_stripped_file_has_the_names_that_it_exports() {
     for resolved in resolve(&hidden, &mapping, &[]) {
         assert_eq!(resolved, Resolved { frame: Frame::Unknown(Unknown::NoSymbol), is_final: true });
     }
+    // What pads a function to the next one is in none.
+    let padding = [Address(plant[plant.len() - 1].0 + 1)];
+    assert_eq!(frames(resolve(&padding, &mapping, &[])), [Frame::Unknown(Unknown::NoSymbol)]);
 }
 
 #[test]

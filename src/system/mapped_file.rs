@@ -27,15 +27,12 @@ impl MappedFile {
     ///
     /// # Errors
     ///
-    /// Whatever opening gives; `InvalidInput` for an empty file and for anything that is no regular file.
+    /// Whatever opening gives, and for what has no size: an empty file, a pipe, a device.
     pub(crate) fn open(path: &Path) -> io::Result<Self> {
         // To open a pipe that has no writer must not wait for one.
         let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path)?;
-        let metadata = file.metadata()?;
-        let len = usize::try_from(metadata.len()).map_err(|_| io::ErrorKind::FileTooLarge)?;
-        if !metadata.is_file() || len == 0 {
-            return Err(io::ErrorKind::InvalidInput.into());
-        }
+        let len = usize::try_from(file.metadata()?.len()).map_err(|_| io::ErrorKind::FileTooLarge)?;
+        // The kernel refuses to map nothing, which is what an empty file, a pipe and a device have.
         // SAFETY: a null hint asks for a new mapping, which aliases nothing of ours.
         let start = unsafe { mmap(std::ptr::null_mut(), len, ProtFlags::READ, MapFlags::PRIVATE, &file, 0)? };
         let start: NonNull<u8> = NonNull::new(start.cast()).ok_or(io::ErrorKind::OutOfMemory)?;
