@@ -91,7 +91,7 @@ impl Host {
         let address: SocketAddr = listener.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel();
         std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().unwrap();
             runtime.block_on(async {
                 let listener = tokio::net::TcpListener::from_std(listener).unwrap();
                 tokio::select! {
@@ -140,7 +140,9 @@ fn every_endpoint_is_below_the_mount(client: &Client) {
         ("/heap/api/snapshots/latest/heap.prof", "application/octet-stream"),
         ("/heap/api/snapshots/latest/top", "application/json"),
         ("/heap/api/memory", "application/json"),
+        ("/heap/debug/pprof/", "text/html; charset=utf-8"),
         ("/heap/debug/pprof/heap", "application/octet-stream"),
+        ("/heap/api/snapshots/latest/folded", "text/plain; charset=utf-8"),
         ("/heap/debug/pprof/allocs", "application/octet-stream"),
         ("/heap/metrics", "text/plain; version=0.0.4; charset=utf-8"),
         ("/heap/healthz", "text/plain; charset=utf-8"),
@@ -156,13 +158,21 @@ fn every_endpoint_is_below_the_mount(client: &Client) {
     let profile = client.get("/heap/debug/pprof/heap").profile();
     assert!(values_at(&profile, "leak_sessions")[3] > 4 << 20);
 
+    // Bodies come through, up to a bound, and a host needs no timer for what takes its time.
+    let address = leak_sessions as *const () as usize;
+    let symbol = client.post("/heap/debug/pprof/symbol", &format!("{address:#x}")).expect(200);
+    assert!(symbol.text().ends_with("live_mount::leak_sessions\n"), "{}", symbol.text());
+    client.post("/heap/debug/pprof/symbol", &"0x1+".repeat(300_000)).expect(413);
+    let delta = client.get("/heap/debug/pprof/heap?seconds=1").expect(200).profile();
+    assert!(delta.duration_nanos >= 1_000_000_000);
+
     // Parameters and errors come through as well.
     let top = client.get("/heap/api/snapshots/latest/top?n=1").expect(200).json();
     assert_eq!(top["top"].as_array().unwrap().len(), 1);
     let error = client.get("/heap/api/snapshots/latest/top?n=0").expect(400).error();
     assert!(error.contains("`n` is `0`"), "{error}");
     client.get("/heap/api/snapshots/99").expect(404);
-    client.get("/heap/debug/pprof/heap?x=1").expect(400).header("x-go-pprof").expect("pprof shows its user why");
+    client.get("/heap/debug/pprof/heap?debug=x").expect(400).header("x-go-pprof").expect("pprof shows its user why");
     client.send("PUT", "/heap/metrics", &[]).expect(405);
 }
 
