@@ -115,7 +115,8 @@ impl<'d> Dwarf<'d> {
 
     /// Opens a unit, without its line program.
     pub(super) fn open(&self, header: UnitHeader<Bytes<'d>>, meter: &mut Meter<'_>) -> Read<OpenUnit<'d>> {
-        meter.spend(2 * AROUND)?;
+        // Header, abbreviations, and two strings of the root.
+        meter.spend(4 * AROUND)?;
         let encoding = header.encoding();
         if encoding.address_size != 8 {
             return Err(Stop::Damaged);
@@ -234,8 +235,7 @@ impl<'d> Code<'d> {
         let sections = &dwarf.sections;
         if let Some(offset) = self.ranges.map(|ranges| sections.attr_ranges_offset(unit, ranges)).transpose()?.flatten()
         {
-            // Lists of one function stand side by side.
-            meter.spend(AROUND / 16)?;
+            meter.spend(AROUND)?;
             let mut ranges = sections.ranges(unit, offset)?;
             while let Some(range) = ranges.next()? {
                 meter.spend(size_of::<gimli::Range>())?;

@@ -47,7 +47,8 @@ impl Trace {
         self.next = None;
         while self.hops < HOPS {
             self.hops += 1;
-            meter.spend(2 * AROUND)?;
+            // The entry and its two strings.
+            meter.spend(3 * AROUND)?;
             let mut entries = unit.header.entries_raw(&unit.abbreviations, Some(UnitOffset(entry)))?;
             let Some(abbreviation) = entries.read_abbreviation()? else { return Ok(()) };
             let mut origin = None;

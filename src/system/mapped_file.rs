@@ -35,10 +35,7 @@ impl MappedFile {
         // The kernel refuses to map nothing, which is what an empty file, a pipe and a device have.
         // SAFETY: a null hint asks for a new mapping, which aliases nothing of ours.
         let start = unsafe { mmap(std::ptr::null_mut(), len, ProtFlags::READ, MapFlags::PRIVATE, &file, 0)? };
-        let start: NonNull<u8> = NonNull::new(start.cast()).ok_or(io::ErrorKind::OutOfMemory)?;
-        // Where the page cache has large pages, one byte that is read would bring 2 MiB with it.
-        // SAFETY: the range was just mapped by us. A kernel without large pages refuses, which is as good.
-        let _ = unsafe { madvise(start.as_ptr().cast(), len, Advice::LinuxNoHugepage) };
+        let start = NonNull::new(start.cast()).ok_or(io::ErrorKind::OutOfMemory)?;
         Ok(Self { start, len })
     }
 
