@@ -12,7 +12,7 @@ use crate::analysis::Top;
 use crate::collect::{Collector, LiveObject, Source};
 use crate::error::{Error, ErrorKind, Result};
 use crate::http::{Bound, Routes};
-use crate::profile::{Address, ByteSize, INUSE_SPACE, ReturnAddress, Trim};
+use crate::profile::{ByteSize, INUSE_SPACE, Trim};
 use crate::profiler::{Config, Gauges, Heap, Namer, Shared, Shown, View, Workers, stopped, warn_of_unknown_variables};
 use crate::snapshot::Selector;
 use crate::system::close_in_child;
@@ -222,16 +222,6 @@ impl Profiler {
             depth: collector.stacks().frames(object.stack).len(),
         };
         collector.live_objects().into_iter().map(sample).collect()
-    }
-
-    /// How many of `addresses`, return addresses of this process, have a name. For heapward's own benchmarks.
-    #[doc(hidden)]
-    pub fn symbolize_addresses(&self, addresses: &[u64]) -> Result<usize> {
-        let addresses: Vec<Address> = addresses.iter().map(|&address| ReturnAddress(address).call_site()).collect();
-        self.render(move |shared, namer| {
-            let frames = shared.names(&addresses, namer);
-            Ok(frames.values().filter(|frame| !frame.functions().is_empty()).count())
-        })
     }
 
     /// Stops sampling; what is alive stays in the live set until it is freed. Snapshots from now on are marked
