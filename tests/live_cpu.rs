@@ -69,18 +69,12 @@ fn cpu_and_heap_are_profiled_at_once() {
     assert_eq!(reply.header("content-disposition"), Some("attachment; filename=\"profile\""));
     is_a_cpu_profile(&reply.profile(), 3);
 
-    // What was sampled meanwhile counts, and says why it has no stack.
-    let heap = client.get("/debug/pprof/heap").expect(200).profile();
-    let without: Vec<&protos::Sample> = heap.sample.iter().filter(|sample| sample.location_id.is_empty()).collect();
-    let bytes: i64 = without.iter().map(|sample| sample.value[3]).sum();
-    assert!(bytes >= 100 * 64 * 1024, "{bytes}");
-    assert!(heap.comment.iter().any(|&comment| string(&heap, comment).contains("a CPU profile was being taken")));
-    drop(kept);
-    // And stacks are walked again.
-    let kept = keep_what_was_sampled_meanwhile();
+    // What was sampled meanwhile has its stacks.
     let heap = client.get("/debug/pprof/heap").expect(200).profile();
     assert!(values_at(&heap, "keep_what_was_sampled_meanwhile")[3] >= 100 * 64 * 1024);
-    black_box(kept);
+    drop(kept);
+    let head = client.send("HEAD", "/debug/pprof/profile?seconds=300", &[]).expect(200);
+    assert_eq!(head.header("content-type"), Some("application/octet-stream"));
 
     // A client that leaves ends its profile.
     use std::io::Write as _;
@@ -100,9 +94,44 @@ fn cpu_and_heap_are_profiled_at_once() {
     drop(own);
     client.get("/debug/pprof/profile?seconds=1").expect(200);
 
+    // Shutting down ends a profile that somebody waits for, also one on a host's own server, where nothing cuts them.
+    let routes = profiler.routes();
+    let asked = std::thread::spawn(move || common_http::ask(&routes, "GET", "/debug/pprof/profile?seconds=300"));
+    wait_for("the profile to be under way", || (waits() && handles_sigprof()).then_some(()));
+    profiler.shutdown();
+    assert!(!waits() && !handles_sigprof());
+    assert_eq!(asked.join().unwrap().status, 503);
+
+    // Without names, it says so, and the signal's own frames are not in it all the same.
+    let profiler = Profiler::builder()
+        .listen("127.0.0.1:0")
+        .rss_threshold(ByteSize::gib(1 << 20))
+        .symbolize(heapward::Symbolize::Never)
+        .start()
+        .unwrap();
+    let client = Client::Tcp(profiler.address().unwrap());
+    let profile = client.get("/debug/pprof/profile?seconds=1").expect(200).profile();
+    validate(&profile, &CPU);
+    assert!(profile.function.is_empty());
+    let said = |text: &str| profile.comment.iter().any(|&comment| string(&profile, comment).contains(text));
+    assert!(said("HEAPWARD_SYMBOLIZE is never") && said("locations have no name"));
+    let libc = |file: &str| file.rsplit('/').next().is_some_and(|name| name.starts_with("libc.so"));
+    for sample in &profile.sample {
+        let leaf = &profile.location[sample.location_id[0] as usize - 1];
+        let file = &profile.mapping[leaf.mapping_id as usize - 1].filename;
+        assert!(!libc(string(&profile, *file)), "the signal returns through libc, where no sample is taken");
+    }
+
     stop.store(true, Ordering::Relaxed);
     busy.into_iter().for_each(|thread| drop(thread.join().unwrap()));
     profiler.shutdown();
+}
+
+/// Whether this process has a handler for SIGPROF, which is signal 27.
+fn handles_sigprof() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).unwrap();
+    u64::from_str_radix(caught.trim(), 16).unwrap() & 1 << 26 != 0
 }
 
 #[track_caller]

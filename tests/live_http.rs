@@ -267,7 +267,6 @@ const GAUGES: [(&str, &str); 24] = [
     ("/collector/stacks", "heapward_stacks"),
     ("/collector/dropped_samples", "heapward_dropped_samples_total"),
     ("/collector/dropped_stacks", "heapward_dropped_stacks_total"),
-    ("/collector/samples_without_stack", "heapward_samples_without_stack_total"),
     ("/collector/cached_symbols_bytes", "heapward_cached_symbols_bytes"),
     ("/snapshots/rss_above_threshold", "heapward_snapshots_total{reason=\"rss_above_threshold\"}"),
     ("/snapshots/requested", "heapward_snapshots_total{reason=\"requested\"}"),
@@ -275,6 +274,7 @@ const GAUGES: [(&str, &str); 24] = [
     ("/snapshots/last_duration_seconds", "heapward_last_snapshot_duration_seconds"),
     ("/watcher/polls", "heapward_polls_total"),
     ("/watcher/heartbeat_age_seconds", "heapward_heartbeat_age_seconds"),
+    ("/watcher/refused_requests", "heapward_refused_requests_total"),
     ("/watcher/read_failures", "heapward_read_failures_total"),
 ];
 

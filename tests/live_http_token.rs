@@ -19,6 +19,7 @@ fn nobody_is_answered_without_the_token() {
     assert!(!format!("{profiler:?}").contains("horse"));
     let client = Client::Tcp(profiler.address().unwrap());
     a_request_without_the_token_is_refused(&client);
+    nobody_without_the_token_is_waited_for(&client);
     the_token_opens_every_door(&client);
     the_token_does_not_open_a_foreign_host(&client);
     profiler.shutdown();
@@ -40,6 +41,13 @@ fn other_machines_are_not_listened_to_without_a_token() {
     let error = Profiler::builder().listen("0.0.0.0:0").token("").start().unwrap_err();
     assert!(error.to_string().starts_with("token (HEAPWARD_TOKEN) is empty or has a character"), "{error}");
     common_http::assert_the_host_allocates();
+}
+
+/// A body that is announced and never comes keeps no connection open for whoever may not ask.
+fn nobody_without_the_token_is_waited_for(client: &Client) {
+    let head = b"POST /debug/pprof/symbol HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000\r\n\r\n";
+    let answer = client.send_raw(head);
+    assert!(answer.starts_with(b"HTTP/1.1 401 "), "{}", String::from_utf8_lossy(&answer));
 }
 
 fn basic(credentials: &str) -> String {

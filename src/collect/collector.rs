@@ -97,25 +97,24 @@ pub(crate) struct CollectorStats {
     pub(crate) dropped_bytes: u64,
     /// Samples whose stack found no room: counted without frames.
     pub(crate) dropped_stacks: u64,
-    /// Samples that have no stack because a CPU profile was being taken.
-    pub(crate) without_stack: u64,
     /// Frees of objects that were never added.
     pub(crate) unknown_frees: u64,
     /// Samples ever taken.
     pub(crate) samples: u64,
 }
 
-/// While it lives, samples have no stacks.
+/// While it lives, stacks are walked with SIGPROF held back.
 #[cfg(feature = "cpu")]
-pub(crate) struct NoUnwinding {
+pub(crate) struct UndisturbedUnwinding {
     before: BacktraceHook,
 }
 
 #[cfg(feature = "cpu")]
-impl Drop for NoUnwinding {
+impl Drop for UndisturbedUnwinding {
     fn drop(&mut self) {
-        if let Err(error) = Profiling::replace_backtrace_hook(self.before) {
-            tracing::error!("heapward: samples go on without stacks: {error}");
+        if let Err(error) = Profiling::set_backtrace_hook(self.before) {
+            // Harmless: stacks are walked all the same.
+            tracing::warn!("heapward: SIGPROF is still held back while stacks are walked: {error}");
         }
     }
 }
@@ -300,16 +299,11 @@ impl Collector {
         Profiling::set_active(false)
     }
 
-    /// Samples without stacks, until what is returned is dropped: an unwinder must not be interrupted by another.
+    /// Until what is returned is dropped, stacks are walked with SIGPROF held back: libgcc's unwinder must not be
+    /// interrupted by a CPU profiler's signal and run once more inside of itself.
     #[cfg(feature = "cpu")]
-    pub(crate) fn without_unwinding(&self) -> Result<NoUnwinding> {
-        let before = Profiling::replace_backtrace_hook(hooks::no_backtrace)?;
-        Ok(NoUnwinding { before })
-    }
-
-    /// Samples that have no stack because of [`Collector::without_unwinding`].
-    pub(crate) fn without_stack(&self) -> u64 {
-        hooks::without_stack()
+    pub(crate) fn shield_unwinding(&self) -> Result<UndisturbedUnwinding> {
+        Ok(UndisturbedUnwinding { before: hooks::shield_unwinding()? })
     }
 
     /// Samples again.
@@ -379,7 +373,6 @@ impl Collector {
             dropped_objects,
             dropped_bytes,
             dropped_stacks: self.stacks.overflowed(),
-            without_stack: self.without_stack(),
             unknown_frees: self.live.unknown_frees(),
             samples: self.samples.load(Ordering::Relaxed),
         }

@@ -1,10 +1,12 @@
 //! What jemalloc calls inside `malloc` and `free`. This file, with what it calls in this folder, is the hot path.
 
 use std::ffi::{c_uint, c_void};
-use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicPtr, Ordering};
 
 use super::collector::Collector;
 use crate::error::Result;
+#[cfg(feature = "cpu")]
+use crate::system::{BacktraceHook, without_sigprof};
 use crate::system::{Profiling, keep_errno};
 
 /// The collector that the hooks feed. Set once, never freed: a thread may be inside of a hook at any time.
@@ -15,9 +17,6 @@ pub(super) fn install(collector: &'static Collector) -> Result<()> {
     COLLECTOR.store(std::ptr::from_ref(collector).cast_mut(), Ordering::Release);
     Profiling::install_hooks(sample, sample_free)
 }
-
-/// Samples whose stack was not looked for.
-static WITHOUT_STACK: AtomicU64 = AtomicU64::new(0);
 
 /// The collector; none in a forked child, where a lock of the live set may be held by a thread that does not exist.
 fn collector() -> Option<&'static Collector> {
@@ -51,15 +50,28 @@ unsafe extern "C" fn sample_free(address: *const c_void, usable: usize) {
     }
 }
 
-/// In place of an unwinder: no stack.
+/// The unwinder behind [`backtrace_undisturbed`], a `BacktraceHook`; null before the first CPU profile.
 #[cfg(feature = "cpu")]
-pub(super) unsafe extern "C" fn no_backtrace(_frames: *mut *mut c_void, depth: *mut c_uint, _room: c_uint) {
-    WITHOUT_STACK.fetch_add(1, Ordering::Relaxed);
-    // SAFETY: jemalloc hands a valid place for the number of frames.
-    unsafe { *depth = 0 };
+static UNWINDER: AtomicPtr<c_void> = AtomicPtr::new(std::ptr::null_mut());
+
+/// Has jemalloc's unwinder run with SIGPROF held back; returns the hook to put back.
+#[cfg(feature = "cpu")]
+pub(super) fn shield_unwinding() -> Result<BacktraceHook> {
+    let unwinder = Profiling::backtrace_hook()?;
+    UNWINDER.store(unwinder as *mut c_void, Ordering::Release);
+    Profiling::set_backtrace_hook(backtrace_undisturbed)?;
+    Ok(unwinder)
 }
 
-/// How many samples [`no_backtrace`] was asked about.
-pub(super) fn without_stack() -> u64 {
-    WITHOUT_STACK.load(Ordering::Relaxed)
+/// In front of an unwinder that a CPU profiler's signal must not interrupt, to run the same unwinder again.
+#[cfg(feature = "cpu")]
+unsafe extern "C" fn backtrace_undisturbed(frames: *mut *mut c_void, depth: *mut c_uint, room: c_uint) {
+    let unwinder = UNWINDER.load(Ordering::Acquire);
+    if unwinder.is_null() {
+        return;
+    }
+    // SAFETY: not null, so it is the hook that `shield_unwinding` stored.
+    let unwinder: BacktraceHook = unsafe { std::mem::transmute(unwinder) };
+    // SAFETY: called with what jemalloc calls it with.
+    without_sigprof(|| unsafe { unwinder(frames, depth, room) });
 }

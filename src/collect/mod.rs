@@ -17,7 +17,7 @@ mod live_set;
 mod stack_table;
 
 #[cfg(feature = "cpu")]
-pub(crate) use collector::NoUnwinding;
+pub(crate) use collector::UndisturbedUnwinding;
 pub(crate) use collector::{Capture, Collector, CollectorStats, Limits, Source};
 pub(crate) use live_set::LiveObject;
 pub(crate) use stack_table::StackId;

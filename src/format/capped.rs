@@ -5,7 +5,7 @@ use std::io;
 use crate::error::{Error, Result};
 
 /// The largest text: more than browsers draw.
-const MOST_BYTES: usize = 64 << 20;
+const MOST_BYTES: usize = 32 << 20;
 
 /// Bytes in memory, up to [`MOST_BYTES`].
 #[derive(Debug)]
@@ -29,7 +29,8 @@ impl Capped {
     pub(crate) fn finish(self, written: Result<()>) -> Result<Vec<u8>> {
         if self.overflowed {
             let most = self.most >> 20;
-            let message = format!("the answer is larger than {most} MiB: ask for less with a higher `min` or a `site`");
+            let message =
+                format!("the answer is larger than {most} MiB: ask for less, as with a higher `min` or a `site`");
             return Err(Error::config(message));
         }
         written.map(|()| self.bytes)
@@ -66,7 +67,7 @@ mod tests {
             finished.map_err(|error| error.to_string())
         };
         assert_eq!(written(&[b"abc", b"de"]), Ok(b"abcde".to_vec()));
-        let refused = "the answer is larger than 0 MiB: ask for less with a higher `min` or a `site`";
+        let refused = "the answer is larger than 0 MiB: ask for less, as with a higher `min` or a `site`";
         assert_eq!(written(&[b"abc", b"def"]), Err(refused.to_owned()));
     }
 }

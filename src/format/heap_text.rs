@@ -16,8 +16,11 @@ use std::io::{self, Write};
 
 use crate::profile::{Frame, Mapping, ReturnAddress};
 
-/// How many stacks are written out: about 10 MB of text with names. All in one answer, whatever the size of the heap.
+/// How many stacks are written out: all in one answer, whatever the size of the heap.
 const STACKS: usize = 4096;
+
+/// After that many bytes, stacks are written without names, which are most of the text.
+const NAMED_BYTES: usize = 8 << 20;
 
 /// A stack's samples, as counted: objects and bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -69,7 +72,7 @@ pub(crate) fn write<'a, I>(out: impl Write, heap: &HeapText<'_>, frames: impl Fn
 where
     I: Iterator<Item = (ReturnAddress, Option<&'a Frame>)>,
 {
-    let mut out = io::BufWriter::new(out);
+    let mut out = Counted { out: io::BufWriter::new(out), bytes: 0 };
     let mut all = sum(heap.rows);
     if let Some((rest, _)) = heap.rest {
         all = sum(&[all, rest]);
@@ -84,6 +87,9 @@ where
             write!(out, " {:#x}", address.0)?;
         }
         writeln!(out)?;
+        if out.bytes > NAMED_BYTES {
+            continue;
+        }
         for (address, frame) in frames(row.stack) {
             for function in frame.map_or(&[][..], Frame::functions) {
                 write!(out, "#\t{:#x}\t{}", address.0, OneLine(&function.name))?;
@@ -105,6 +111,24 @@ where
         writeln!(out, "{start:x}-{limit:x} r-xp {file_offset:08x} 00:00 0 {}", OneLine(path))?;
     }
     out.flush()
+}
+
+/// Counts what is written.
+struct Counted<W> {
+    out: W,
+    bytes: usize,
+}
+
+impl<W: Write> Write for Counted<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.out.write(bytes)?;
+        self.bytes += written;
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
 }
 
 struct Counts<'a>(&'a TextRow);

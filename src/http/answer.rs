@@ -42,7 +42,7 @@ pub(super) fn json(status: StatusCode, body: &impl Serialize) -> Answer {
     }
 }
 
-/// A gzipped profile, named as Go's `net/http/pprof` names it.
+/// A gzipped profile, to be saved under `name`, a `Content-Disposition`.
 pub(super) fn profile(name: &'static str, body: Vec<u8>) -> Answer {
     let mut answer = with_body(StatusCode::OK, "application/octet-stream", body);
     answer.headers_mut().insert(CONTENT_DISPOSITION, HeaderValue::from_static(name));

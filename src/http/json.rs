@@ -167,8 +167,6 @@ struct CollectorReport {
     stack_frames: u64,
     stack_frames_limit: u64,
     dropped_stacks: u64,
-    /// Taken during a CPU profile.
-    samples_without_stack: u64,
     cached_symbols: usize,
     /// About what the remembered names take.
     cached_symbols_bytes: usize,
@@ -195,6 +193,8 @@ struct WatcherReport {
     read_failures: u64,
     last_read_error: Option<String>,
     panics: u64,
+    /// Because there was too much to do.
+    refused_requests: u64,
     uptime_seconds: f64,
 }
 
@@ -238,7 +238,6 @@ impl MemoryReport {
                 stack_frames: stats.frames,
                 stack_frames_limit: stats.frames_limit,
                 dropped_stacks: stats.dropped_stacks,
-                samples_without_stack: stats.without_stack,
                 cached_symbols: shared.cached_symbols(),
                 cached_symbols_bytes: shared.cached_symbol_bytes(),
             },
@@ -251,6 +250,7 @@ impl MemoryReport {
                 read_failures: status.read_failures,
                 last_read_error: status.last_read_error,
                 panics: status.panics,
+                refused_requests: shared.refused(),
                 uptime_seconds: shared.uptime().as_secs_f64(),
             },
         }

@@ -3,7 +3,8 @@
 //! Source: net/http/pprof/pprof.go and runtime/pprof of Go 1.22. As there, parameters that an endpoint does not know
 //! are ignored: scrapers send their own. Those that it knows must be right.
 
-use std::borrow::Cow;
+use std::collections::HashSet;
+use std::io::Write;
 use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,9 +15,12 @@ use http::{Method, StatusCode};
 
 use super::answer::{self, Answer};
 use super::query::Query;
-use super::render::{render, wait};
+use super::render::{aside, render};
 use crate::error::{Error, Result};
+use crate::format::Capped;
 use crate::profile::Address;
+#[cfg(feature = "cpu")]
+use crate::profiler::CpuProfile;
 use crate::profiler::{Heap, Shared, Shown, View};
 
 /// What can be asked for, for the listing.
@@ -55,8 +59,8 @@ pub(super) async fn heap(
     name: &'static str,
 ) -> Result<Answer> {
     let mut query = Query::parse(parts.uri.query());
-    let debug = query.number("debug", 0..=2, 0)?;
-    let purge = query.number("gc", 0..=1, 0)? == 1;
+    let debug = query.number("debug", 0..=usize::MAX, 0)?;
+    let purge = query.number("gc", 0..=usize::MAX, 0)? > 0;
     let seconds = query.optional_number("seconds", 1..=MOST_SECONDS)?;
     if debug > 0 && seconds.is_some() {
         return Err(Error::config(
@@ -80,19 +84,21 @@ pub(super) async fn heap(
         })
         .await;
     };
-    let _turn = shared.take_difference(MOST_DIFFERENCES)?;
-    let base = render(shared, move |shared, _| {
+    let turn = shared.take_difference(MOST_DIFFERENCES)?;
+    let (view, turn) = aside(shared, move |shared, patience| {
         if purge {
             shared.purge_decayed()?;
         }
-        shared.moment(Heap::Live)
+        let base = shared.moment(Heap::Live)?;
+        patience.wait(Duration::from_secs(seconds as u64))?;
+        Ok((View::difference(base, shared.moment(Heap::Live)?), turn))
     })
     .await?;
-    wait(Duration::from_secs(seconds as u64)).await?;
     render(shared, move |shared, namer| {
-        let view = View::difference(base, shared.moment(Heap::Live)?);
         let mut body = Vec::new();
         view.write_pprof(shared.collector(), namer, &shown, &mut body).map_err(writing)?;
+        // With both copies of the heap, wherever this closure ends.
+        drop((view, turn));
         Ok(answer::profile(name, body))
     })
     .await
@@ -113,27 +119,29 @@ pub(super) fn cmdline() -> Answer {
 /// one.
 pub(super) async fn symbol(shared: &Arc<Shared>, parts: &Parts, body: &Bytes) -> Result<Answer> {
     let asked = match parts.method {
-        Method::POST => String::from_utf8_lossy(body),
-        _ => Cow::Borrowed(parts.uri.query().unwrap_or_default()),
+        Method::POST => body.clone(),
+        _ => Bytes::copy_from_slice(parts.uri.query().unwrap_or_default().as_bytes()),
     };
-    let asked = asked.trim();
-    let addresses = match asked {
-        "" => Vec::new(),
-        asked => asked.split('+').map(address).collect::<Result<Vec<Address>>>()?,
-    };
-    // Go says how many symbols it has, which pprof takes for whether it has any.
-    let mut text = String::from("num_symbols: 1\n");
-    if addresses.is_empty() {
-        return Ok(answer::text(StatusCode::OK, text));
-    }
     render(shared, move |shared, namer| {
+        let asked = String::from_utf8_lossy(&asked);
+        let mut addresses = match asked.trim() {
+            "" => Vec::new(),
+            asked => asked.split('+').map(address).collect::<Result<Vec<Address>>>()?,
+        };
+        // Each once, however often it is asked for.
+        let mut seen = HashSet::new();
+        addresses.retain(|address| seen.insert(*address));
         let names = shared.names(&addresses, namer);
+        let mut answer = Capped::new();
+        // Go says how many symbols it has, which pprof takes for whether it has any.
+        let mut written = answer.write_all(b"num_symbols: 1\n");
         for address in &addresses {
             if let Some(function) = names.get(address).and_then(|frame| frame.functions().first()) {
-                text.push_str(&format!("{:#x} {}\n", address.0, function.name));
+                written = written.and_then(|()| writeln!(answer, "{:#x} {}", address.0, function.name));
             }
         }
-        Ok(answer::text(StatusCode::OK, text))
+        let body = answer.finish(written.map_err(|error| Error::io("writing names", error)))?;
+        Ok(answer::text(StatusCode::OK, body))
     })
     .await
 }
@@ -147,17 +155,28 @@ fn address(text: &str) -> Result<Address> {
     })
 }
 
+#[cfg(feature = "cpu")]
+const CPU_PROF: &str = "attachment; filename=\"profile\"";
+
 /// A CPU profile.
 #[cfg(feature = "cpu")]
 pub(super) async fn profile(shared: &Arc<Shared>, parts: &Parts) -> Result<Answer> {
     let mut query = Query::parse(parts.uri.query());
     let seconds = query.optional_number("seconds", 1..=MOST_SECONDS)?.unwrap_or(30);
-    let profile = render(shared, |shared, _| crate::profiler::CpuProfile::start(shared)).await?;
-    wait(Duration::from_secs(seconds as u64)).await?;
+    if parts.method == Method::HEAD {
+        // Not worth a profile.
+        return Ok(answer::profile(CPU_PROF, Vec::new()));
+    }
+    let taken = aside(shared, move |shared, patience| {
+        let profile = CpuProfile::start(shared)?;
+        patience.wait(Duration::from_secs(seconds as u64))?;
+        profile.finish()
+    })
+    .await?;
     render(shared, move |_, namer| {
         let mut body = Vec::new();
-        profile.finish(namer, &mut body)?;
-        Ok(answer::profile("attachment; filename=\"profile\"", body))
+        taken.write(namer, &mut body).map_err(writing)?;
+        Ok(answer::profile(CPU_PROF, body))
     })
     .await
 }

@@ -45,7 +45,7 @@ impl Routes {
     /// so that the host's other filters get it.
     pub fn filter(&self) -> BoxedFilter<(Response<Bytes>,)> {
         let routes = self.clone();
-        request()
+        request(self.clone())
             .and_then(move |parts: Parts, body: Body| {
                 let routes = routes.clone();
                 async move {
@@ -62,7 +62,7 @@ impl Routes {
     /// The filter of heapward's own server, which has nobody to pass an unknown path to.
     pub(super) fn whole_server(&self) -> BoxedFilter<(Response<Bytes>,)> {
         let routes = self.clone();
-        request()
+        request(self.clone())
             .then(move |parts: Parts, body: Body| {
                 let routes = routes.clone();
                 async move { routes.answer(&parts, &body, Endpoint::find(parts.uri.path())).await }
@@ -88,6 +88,19 @@ impl Routes {
         style.finish(answer)
     }
 
+    /// Refuses whoever may not ask.
+    fn check(&self, shared: &Shared, parts: &Parts) -> Result<(), Box<Answer>> {
+        if self.local_only {
+            guard::check_local(&parts.headers)?;
+        }
+        guard::check_token(&parts.headers, shared.config().token.as_deref())
+    }
+
+    /// Whether there is a body for an endpoint that reads it, from somebody who may ask: nobody else is waited for.
+    fn reads_body(&self, parts: &Parts) -> bool {
+        wants_body(parts) && self.shared.as_ref().is_some_and(|shared| self.check(shared, parts).is_ok())
+    }
+
     async fn answer_running(
         &self,
         shared: &Arc<Shared>,
@@ -96,9 +109,7 @@ impl Routes {
         endpoint: Option<Endpoint<'_>>,
         style: ErrorStyle,
     ) -> Answer {
-        let local = if self.local_only { guard::check_local(&parts.headers) } else { Ok(()) };
-        let allowed = local.and_then(|()| guard::check_token(&parts.headers, shared.config().token.as_deref()));
-        match (allowed, endpoint, body) {
+        match (self.check(shared, parts), endpoint, body) {
             (Err(refused), ..) => *refused,
             (Ok(()), None, _) => handlers::not_found(),
             (Ok(()), Some(_), Body::Refused) => answer::body_too_long(BODY_BYTES),
@@ -132,13 +143,13 @@ fn wants_body(parts: &Parts) -> bool {
 }
 
 /// A request's head and body. A body that is not for us is left where it is, for the host's other filters.
-fn request() -> impl Filter<Extract = (Parts, Body), Error = Infallible> + Clone {
+fn request(routes: Routes) -> impl Filter<Extract = (Parts, Body), Error = Infallible> + Clone {
     let length = |parts: &Parts| -> Option<usize> {
         parts.headers.get(http::header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
     };
-    let short = move |parts: Parts| async move {
-        let read = wants_body(&parts) && length(&parts).is_some_and(|length| length <= BODY_BYTES);
-        if read { Ok(parts) } else { Err(warp::reject::not_found()) }
+    let short = move |parts: Parts| {
+        let read = routes.reads_body(&parts) && length(&parts).is_some_and(|length| length <= BODY_BYTES);
+        async move { if read { Ok(parts) } else { Err(warp::reject::not_found()) } }
     };
     let with_body = request_head().and_then(short).and(warp::body::bytes().map(Body::Read));
     let without = request_head().map(|parts: Parts| {
@@ -189,7 +200,7 @@ where
         let routes = self.routes.clone();
         let (parts, body) = request.into_parts();
         Box::pin(async move {
-            let body = if wants_body(&parts) {
+            let body = if routes.reads_body(&parts) {
                 match Limited::new(body, BODY_BYTES).collect().await {
                     Ok(body) => Body::Read(body.to_bytes()),
                     Err(_) => Body::Refused,

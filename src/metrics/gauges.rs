@@ -88,7 +88,6 @@ impl Out<'_> {
         self.gauge("stack_frames", "Frames of the distinct stacks", stats.frames)?;
         self.gauge("stack_frames_limit", "Frames that there is room for", stats.frames_limit)?;
         self.counter("dropped_stacks", "Samples whose stack found no room", stats.dropped_stacks)?;
-        self.counter("samples_without_stack", "Samples taken during a CPU profile", stats.without_stack)?;
         self.bytes("sample_interval", "Mean bytes between two samples", Some(shared.collector().interval().bytes()))
     }
 
@@ -130,6 +129,7 @@ impl Out<'_> {
         self.seconds("heartbeat_age", "Time since the watcher's last poll", shared.heartbeat().0)?;
         self.counter("read_failures", "Reads of memory figures that failed", status.read_failures)?;
         self.counter("panics", "Panics of heapward's own that it outlived", status.panics)?;
+        self.counter("refused_requests", "Requests refused because there was too much to do", shared.refused())?;
         self.gauge("cached_symbols", "Addresses whose names are remembered", shared.cached_symbols() as u64)?;
         let bytes = Some(shared.cached_symbol_bytes() as u64);
         self.bytes("cached_symbols", "About what the remembered names take", bytes)?;

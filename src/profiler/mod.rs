@@ -1,5 +1,7 @@
 //! Configuration and the worker's threads.
 
+mod answer_room;
+mod aside;
 mod config;
 #[cfg(feature = "cpu")]
 mod cpu;
@@ -24,6 +26,8 @@ pub use config::{
 };
 pub use listen::Listen;
 
+pub(crate) use answer_room::AnswerRoom;
+pub(crate) use aside::Patience;
 pub(crate) use config::{Config, ProfilesDir};
 #[cfg(feature = "cpu")]
 pub(crate) use cpu::CpuProfile;
@@ -33,6 +37,5 @@ pub(crate) use moment::Moment;
 pub(crate) use namer::Namer;
 pub(crate) use shared::{Heap, Shared, stopped};
 pub(crate) use status::Status;
-pub(crate) use threads::spawn as spawn_unsampled;
 pub(crate) use view::{Shown, View};
 pub(crate) use workers::Workers;

@@ -99,13 +99,15 @@ impl<'a> Places<'a> {
         self.known[side].get(&address).and_then(|&index| self.locations.get(index as usize))
     }
 
-    /// Whether there are places whose names were not asked for.
-    pub(super) fn has_not_asked(&self) -> bool {
-        self.locations.iter().any(|location| location.frame == Frame::Unknown(Unknown::NotAsked))
+    /// Why some have no name, for whoever reads the profile.
+    pub(super) fn why_unnamed(&self, namer: &Namer<'_>) -> Vec<String> {
+        let not_asked = Frame::Unknown(Unknown::NotAsked);
+        let declined = namer.declined().filter(|_| self.locations.iter().any(|place| place.frame == not_asked));
+        declined.map(str::to_owned).into_iter().chain(self.unnamed()).collect()
     }
 
     /// How many places have no name, and why.
-    pub(super) fn unnamed(&self) -> Option<String> {
+    fn unnamed(&self) -> Option<String> {
         let mut reasons: Vec<(&str, usize)> = Vec::new();
         for location in &self.locations {
             if let Frame::Unknown(unknown) = location.frame {

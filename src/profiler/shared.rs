@@ -1,11 +1,13 @@
 //! What heapward's threads and its handles share.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{SyncSender, TrySendError};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use super::answer_room::{AnswerRoom, AnswerRooms};
 use super::render::Job;
 use super::status::Status;
 use super::watch::Command;
@@ -40,6 +42,12 @@ pub(crate) struct Shared {
     stopped: AtomicBool,
     /// Copies of the heap that wait for a later one.
     differences: AtomicUsize,
+    /// In answers that clients have not read yet.
+    answers: AnswerRooms,
+    /// Requests that were refused because there was too much to do.
+    refused: AtomicU64,
+    /// Threads of [`Shared::aside`]; those that have ended are dropped at the next.
+    asides: Mutex<Vec<JoinHandle<()>>>,
     cgroup: String,
 }
 
@@ -60,6 +68,9 @@ impl Shared {
             cached_symbol_bytes: AtomicUsize::new(0),
             stopped: AtomicBool::new(false),
             differences: AtomicUsize::new(0),
+            answers: AnswerRooms::default(),
+            refused: AtomicU64::new(0),
+            asides: Mutex::new(Vec::new()),
             config,
             collector,
             commands,
@@ -145,10 +156,37 @@ impl Shared {
         }
         queue.try_send(item).map_err(|error| match error {
             TrySendError::Full(_) => {
+                self.count_refused();
                 Error::new(ErrorKind::Busy, "heapward has as many requests waiting as it takes: ask again in a moment")
             }
             TrySendError::Disconnected(_) => stopped(),
         })
+    }
+
+    pub(super) fn count_refused(&self) {
+        self.refused.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Room for one more answer, which counts until it is dropped.
+    pub(crate) fn answer_room(&self) -> Result<AnswerRoom> {
+        self.answers.one().inspect_err(|_| self.count_refused())
+    }
+
+    /// How many requests were refused because there was too much to do.
+    pub(crate) fn refused(&self) -> u64 {
+        self.refused.load(Ordering::Relaxed)
+    }
+
+    /// Keeps a thread to be waited for at the end.
+    pub(super) fn remember(&self, thread: JoinHandle<()>) {
+        let mut asides = self.asides.lock().unwrap_or_else(PoisonError::into_inner);
+        asides.retain(|thread| !thread.is_finished());
+        asides.push(thread);
+    }
+
+    /// The threads that wait for time to pass.
+    pub(super) fn asides(&self) -> Vec<JoinHandle<()>> {
+        std::mem::take(&mut *self.asides.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Whether names may be looked up now, by the settings and the last reading.
@@ -188,6 +226,7 @@ impl Shared {
     pub(crate) fn take_difference(self: &Arc<Self>, most: usize) -> Result<Difference> {
         let turn = Difference { shared: Arc::clone(self) };
         if self.differences.fetch_add(1, Ordering::Relaxed) >= most {
+            self.count_refused();
             let message =
                 format!("{most} differences over time are being taken, which is as many as at once: ask again later");
             return Err(Error::new(ErrorKind::Busy, message));

@@ -7,7 +7,7 @@ use crate::error::{Error, Result};
 use crate::system::unsample_this_thread;
 
 /// Starts a thread whose allocations are not sampled.
-pub(crate) fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>> {
+pub(super) fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>> {
     std::thread::Builder::new()
         .name(name.to_owned())
         .spawn(move || {

@@ -190,16 +190,7 @@ impl View {
                 "alloc_* are zero: this jemalloc has no hooks, and its dumps tell only what is in use".to_owned(),
             );
         }
-        match collector.without_stack() {
-            0 => {}
-            samples => comments.push(format!(
-                "{samples} samples have no stack, because a CPU profile was being taken: two unwinders at once can crash"
-            )),
-        }
-        if places.has_not_asked() {
-            comments.extend(namer.declined().map(str::to_owned));
-        }
-        comments.extend(places.unnamed());
+        comments.extend(places.why_unnamed(namer));
         comments
     }
 }

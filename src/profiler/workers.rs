@@ -73,7 +73,9 @@ impl Workers {
 
     /// Waits until the threads have ended.
     pub(crate) fn join(&mut self) {
-        for thread in self.threads.drain(..) {
+        // A forked child cannot know whether the list was locked.
+        let asides = if self.shared.collector.is_quiet() { Vec::new() } else { self.shared.asides() };
+        for thread in self.threads.drain(..).chain(asides) {
             if self.shared.collector.is_quiet() {
                 // A forked child has none of the threads, and std's handle is not made for that: not even to drop.
                 std::mem::forget(thread);

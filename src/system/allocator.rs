@@ -87,11 +87,19 @@ impl Profiling {
         }
     }
 
-    /// Has `hook` asked for stacks from now on; returns the one that was asked until now.
+    /// The hook that is asked for stacks.
     #[cfg(feature = "cpu")]
-    pub(crate) fn replace_backtrace_hook(hook: BacktraceHook) -> Result<BacktraceHook> {
-        // SAFETY: the type is that of jemalloc's prof_hook.h, and jemalloc has a hook at all times.
-        unsafe { raw::update(b"experimental.hooks.prof_backtrace\0", hook) }
+    pub(crate) fn backtrace_hook() -> Result<BacktraceHook> {
+        // SAFETY: the type is that of jemalloc's prof_hook.h, and jemalloc has such a hook at all times.
+        unsafe { raw::read(b"experimental.hooks.prof_backtrace\0") }
+            .map_err(|error| Error::new(ErrorKind::Allocator, "asking for jemalloc's unwinder").with_source(error))
+    }
+
+    /// Has `hook` asked for stacks from now on.
+    #[cfg(feature = "cpu")]
+    pub(crate) fn set_backtrace_hook(hook: BacktraceHook) -> Result<()> {
+        // SAFETY: the type is that of jemalloc's prof_hook.h, and the function lives as long as the program.
+        unsafe { raw::write(b"experimental.hooks.prof_backtrace\0", hook) }
             .map_err(|error| Error::new(ErrorKind::Allocator, "replacing jemalloc's unwinder").with_source(error))
     }
 

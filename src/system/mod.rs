@@ -13,6 +13,8 @@ mod mapped_file;
 mod mmap;
 mod modules;
 mod process_memory;
+#[cfg(feature = "cpu")]
+mod sigprof;
 
 #[cfg(feature = "cpu")]
 pub(crate) use allocator::BacktraceHook;
@@ -20,7 +22,7 @@ pub(crate) use allocator::{AllocatorStats, Profiling, ProfilingOptions, purge_de
 pub(crate) use cgroup::CgroupReader;
 pub(crate) use clock::CoarseClock;
 #[cfg(feature = "cpu")]
-pub(crate) use cpu::{CpuSampling, HERTZ};
+pub(crate) use cpu::{CpuSampling, CpuStack, HERTZ};
 pub(crate) use dump::dump_heap_v2;
 pub(crate) use errno::keep_errno;
 pub(crate) use fork::{ForkMark, close_in_child};
@@ -29,3 +31,5 @@ pub(crate) use mapped_file::MappedFile;
 pub(crate) use mmap::{MmapAllocator, MmapSlice, Zeroed};
 pub(crate) use modules::{loaded_mappings, modules_generation};
 pub(crate) use process_memory::ProcessMemoryReader;
+#[cfg(feature = "cpu")]
+pub(crate) use sigprof::without_sigprof;

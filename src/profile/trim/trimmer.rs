@@ -32,6 +32,9 @@ struct Lines {
     site: u32,
 }
 
+/// The longest name that the rules are asked about. No compiler makes longer ones; a file may, to keep us busy.
+const MATCHED_BYTES: usize = 64 << 10;
+
 /// What is left of a stack.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Kept<'p> {
@@ -128,8 +131,9 @@ impl<'p> Names<'p> {
     }
 
     fn decide(&mut self, name: &'p str) -> Decision {
+        let is_short = name.len() <= MATCHED_BYTES;
         *self.decided.entry(name).or_insert_with(|| Decision {
-            is_cut: self.rules.as_ref().is_some_and(|rules| rules.is_match(simplified(name))),
+            is_cut: is_short && self.rules.as_ref().is_some_and(|rules| rules.is_match(simplified(name))),
             is_of_the_language: rules::is_of_the_language(name),
         })
     }

@@ -1,0 +1,64 @@
+//! Work that waits for time to pass, on a thread of its own for as long.
+
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::time::{Duration, Instant};
+
+use super::{Shared, stopped, threads};
+use crate::error::{Error, ErrorKind, Result};
+
+/// How often somebody who waits looks whether heapward is to end.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// With what such work waits.
+pub(crate) struct Patience {
+    shared: Arc<Shared>,
+    asker: Receiver<()>,
+}
+
+/// Held by whoever waits for the work: it ends when this is dropped.
+#[derive(Debug)]
+pub(crate) struct Interest {
+    _alive: Sender<()>,
+}
+
+impl Shared {
+    /// Runs `work` on an unsampled thread, until it is done or nobody is interested any more.
+    pub(crate) fn aside(
+        self: &Arc<Self>,
+        work: impl FnOnce(&Arc<Self>, &Patience) + Send + 'static,
+    ) -> Result<Interest> {
+        if self.is_stopped() {
+            return Err(stopped());
+        }
+        let (alive, asker) = channel();
+        let shared = Arc::clone(self);
+        let patience = Patience { shared: Arc::clone(self), asker };
+        let thread = threads::spawn("heapward-wait", move || {
+            threads::outlive("waiting", || work(&shared, &patience), || shared.status().panics += 1);
+        })?;
+        self.remember(thread);
+        Ok(Interest { _alive: alive })
+    }
+}
+
+impl Patience {
+    /// Lets `time` pass.
+    ///
+    /// # Errors
+    ///
+    /// When nobody is interested any more, or heapward ends.
+    pub(crate) fn wait(&self, time: Duration) -> Result<()> {
+        let begun = Instant::now();
+        while let Some(left) = time.checked_sub(begun.elapsed()).filter(|left| !left.is_zero()) {
+            match self.asker.recv_timeout(left.min(LOOK)) {
+                Err(RecvTimeoutError::Timeout) if self.shared.is_stopped() => return Err(stopped()),
+                Err(RecvTimeoutError::Timeout) => {}
+                Ok(()) | Err(RecvTimeoutError::Disconnected) => {
+                    return Err(Error::new(ErrorKind::Busy, "nobody waits for this any more"));
+                }
+            }
+        }
+        Ok(())
+    }
+}
