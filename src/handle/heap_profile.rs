@@ -71,7 +71,8 @@ impl HeapProfile {
         Ok(Self { profile: read::read(bytes)? })
     }
 
-    /// The profile as gzipped profile.proto, for `go tool pprof`.
+    /// The profile as gzipped profile.proto, for `go tool pprof`. Viewers are asked to hide the frames of the allocator
+    /// and of the language's collections, whatever the file asked for.
     ///
     /// # Errors
     ///
