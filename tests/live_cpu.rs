@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use common_http::{Client, functions, string, thread_names, values_at, wait_for};
+use common_http::{Client, functions, string, thread_names, values_at, wait_for, waiting};
 use common_profile::{HEAP, totals, validate};
 use heapward::{ByteSize, Profiler};
 use pprof::protos;
@@ -55,7 +55,7 @@ fn cpu_and_heap_are_profiled_at_once() {
         let client = client.clone();
         std::thread::spawn(move || client.get(&format!("/debug/pprof/profile?seconds={seconds}")))
     };
-    let waits = || thread_names().contains(&"heapward-wait".to_owned());
+    let waits = || waiting(&client) == 1;
     let asked = ask(3);
     wait_for("the profile to be under way", || waits().then_some(()));
     let kept = keep_what_was_sampled_meanwhile();
@@ -99,7 +99,7 @@ fn cpu_and_heap_are_profiled_at_once() {
     let asked = std::thread::spawn(move || common_http::ask(&routes, "GET", "/debug/pprof/profile?seconds=300"));
     wait_for("the profile to be under way", || (waits() && handles_sigprof()).then_some(()));
     profiler.shutdown();
-    assert!(!waits() && !handles_sigprof());
+    assert!(!thread_names().contains(&"heapward-wait".to_owned()) && !handles_sigprof());
     assert_eq!(asked.join().unwrap().status, 503);
 
     // Without names, it says so, and the signal's own frames are not in it all the same.

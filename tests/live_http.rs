@@ -251,7 +251,7 @@ fn top_shows_the_leak(client: &Client) {
 }
 
 /// Every gauge that is promised: where it is in `/api/memory`, and its name in `/metrics`.
-const GAUGES: [(&str, &str); 24] = [
+const GAUGES: [(&str, &str); 25] = [
     ("/memory/rss_bytes", "heapward_process_rss_bytes"),
     ("/memory/virtual_bytes", "heapward_process_virtual_bytes"),
     ("/memory/swap_bytes", "heapward_process_swap_bytes"),
@@ -274,6 +274,7 @@ const GAUGES: [(&str, &str); 24] = [
     ("/snapshots/last_duration_seconds", "heapward_last_snapshot_duration_seconds"),
     ("/watcher/polls", "heapward_polls_total"),
     ("/watcher/heartbeat_age_seconds", "heapward_heartbeat_age_seconds"),
+    ("/watcher/waiting_requests", "heapward_waiting_requests"),
     ("/watcher/refused_requests", "heapward_refused_requests_total"),
     ("/watcher/read_failures", "heapward_read_failures_total"),
 ];

@@ -9,7 +9,7 @@ use std::hint::black_box;
 use std::sync::Mutex;
 use std::time::{Duration, SystemTime};
 
-use common_http::{Client, Reply, functions, heapward_threads, string, thread_names, values_at, wait_for};
+use common_http::{Client, Reply, functions, heapward_threads, string, values_at, wait_for, waiting};
 use common_profile::{HEAP, round_trip, totals, validate};
 use heapward::{ByteSize, Profiler};
 
@@ -180,7 +180,7 @@ fn a_delta_is_signed(client: &Client) {
         let client = client.clone();
         std::thread::spawn(move || client.get("/debug/pprof/heap?seconds=1&gc=1"))
     };
-    wait_for("the base to be taken", || thread_names().contains(&"heapward-wait".to_owned()).then_some(()));
+    wait_for("the base to be taken", || (waiting(client) == 1).then_some(()));
     drop(freed);
     let new = keep_new(5);
     let reply = asked.join().unwrap().expect(200);
@@ -210,17 +210,16 @@ fn with_list(profile: &pprof::protos::Profile, name: &str, expect: [i64; 4]) {
 }
 
 fn deltas_at_once_are_bounded(client: &Client) {
-    let waiting: Vec<_> = (0..4)
+    let asked: Vec<_> = (0..4)
         .map(|_| {
             let client = client.clone();
             std::thread::spawn(move || client.get("/debug/pprof/heap?seconds=2"))
         })
         .collect();
-    let waits = || thread_names().iter().filter(|name| *name == "heapward-wait").count();
-    wait_for("four to wait", || (waits() == 4).then_some(()));
+    wait_for("four to wait", || (waiting(client) == 4).then_some(()));
     let reply = client.get("/debug/pprof/heap?seconds=1").expect(503);
     assert_eq!((reply.header("retry-after"), reply.header("x-go-pprof")), (Some("1"), Some("1")));
-    for reply in waiting {
+    for reply in asked {
         reply.join().unwrap().expect(200);
     }
     client.get("/debug/pprof/heap?seconds=1").expect(200);

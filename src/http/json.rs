@@ -193,6 +193,8 @@ struct WatcherReport {
     read_failures: u64,
     last_read_error: Option<String>,
     panics: u64,
+    /// Differences over time and CPU profiles, which have begun.
+    waiting_requests: usize,
     /// Because there was too much to do.
     refused_requests: u64,
     uptime_seconds: f64,
@@ -250,6 +252,7 @@ impl MemoryReport {
                 read_failures: status.read_failures,
                 last_read_error: status.last_read_error,
                 panics: status.panics,
+                waiting_requests: shared.waiting(),
                 refused_requests: shared.refused(),
                 uptime_seconds: shared.uptime().as_secs_f64(),
             },

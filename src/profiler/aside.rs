@@ -1,6 +1,7 @@
 //! Work that waits for time to pass, on a thread of its own for as long.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
 
@@ -42,6 +43,22 @@ impl Shared {
     }
 }
 
+/// One more that waits, for as long as this lives.
+struct Waiting<'s>(&'s Shared);
+
+impl<'s> Waiting<'s> {
+    fn of(shared: &'s Shared) -> Self {
+        shared.waiting.fetch_add(1, Ordering::Relaxed);
+        Self(shared)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.waiting.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 impl Patience {
     /// Lets `time` pass.
     ///
@@ -50,6 +67,7 @@ impl Patience {
     /// When nobody is interested any more, or heapward ends.
     pub(crate) fn wait(&self, time: Duration) -> Result<()> {
         let begun = Instant::now();
+        let _waiting = Waiting::of(&self.shared);
         while let Some(left) = time.checked_sub(begun.elapsed()).filter(|left| !left.is_zero()) {
             match self.asker.recv_timeout(left.min(LOOK)) {
                 Err(RecvTimeoutError::Timeout) if self.shared.is_stopped() => return Err(stopped()),

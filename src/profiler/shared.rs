@@ -44,6 +44,8 @@ pub(crate) struct Shared {
     differences: AtomicUsize,
     /// In answers that clients have not read yet.
     answers: AnswerRooms,
+    /// Requests that wait for time to pass.
+    pub(super) waiting: AtomicUsize,
     /// Requests that were refused because there was too much to do.
     refused: AtomicU64,
     /// Threads of [`Shared::aside`]; those that have ended are dropped at the next.
@@ -69,6 +71,7 @@ impl Shared {
             stopped: AtomicBool::new(false),
             differences: AtomicUsize::new(0),
             answers: AnswerRooms::default(),
+            waiting: AtomicUsize::new(0),
             refused: AtomicU64::new(0),
             asides: Mutex::new(Vec::new()),
             config,
@@ -170,6 +173,11 @@ impl Shared {
     /// Room for one more answer, which counts until it is dropped.
     pub(crate) fn answer_room(&self) -> Result<AnswerRoom> {
         self.answers.one().inspect_err(|_| self.count_refused())
+    }
+
+    /// How many requests wait for time to pass: differences over time and CPU profiles, which have begun.
+    pub(crate) fn waiting(&self) -> usize {
+        self.waiting.load(Ordering::Relaxed)
     }
 
     /// How many requests were refused because there was too much to do.

@@ -135,6 +135,11 @@ impl Reply {
     }
 }
 
+/// How many requests wait for time to pass.
+pub fn waiting(client: &Client) -> u64 {
+    client.get("/api/memory").expect(200).json()["watcher"]["waiting_requests"].as_u64().expect("a number")
+}
+
 /// A gzipped profile.proto.
 #[track_caller]
 pub fn decode(gzipped: &[u8]) -> protos::Profile {
