@@ -56,8 +56,10 @@ fn cpu_and_heap_are_profiled_at_once() {
         std::thread::spawn(move || client.get(&format!("/debug/pprof/profile?seconds={seconds}")))
     };
     let waits = || waiting(&client) == 1;
+    let unwinder = unwinder_of_the_heap();
     let asked = ask(3);
     wait_for("the profile to be under way", || waits().then_some(()));
+    assert_ne!(unwinder_of_the_heap(), unwinder, "it is shielded from the signal");
     let kept = keep_what_was_sampled_meanwhile();
     let second = client.get("/debug/pprof/profile?seconds=1");
     assert_eq!((second.status, second.header("x-go-pprof")), (409, Some("1")));
@@ -68,6 +70,7 @@ fn cpu_and_heap_are_profiled_at_once() {
     let reply = asked.join().unwrap().expect(200);
     assert_eq!(reply.header("content-disposition"), Some("attachment; filename=\"profile\""));
     is_a_cpu_profile(&reply.profile(), 3);
+    assert_eq!(unwinder_of_the_heap(), unwinder, "as it was");
 
     // What was sampled meanwhile has its stacks.
     let heap = client.get("/debug/pprof/heap").expect(200).profile();
@@ -125,6 +128,12 @@ fn cpu_and_heap_are_profiled_at_once() {
     stop.store(true, Ordering::Relaxed);
     busy.into_iter().for_each(|thread| drop(thread.join().unwrap()));
     profiler.shutdown();
+}
+
+/// The address of what jemalloc asks for stacks.
+fn unwinder_of_the_heap() -> usize {
+    // SAFETY: the control gives a function pointer, which has the size of a usize.
+    unsafe { tikv_jemalloc_ctl::raw::read(b"experimental.hooks.prof_backtrace\0") }.unwrap()
 }
 
 /// Whether this process has a handler for SIGPROF, which is signal 27.

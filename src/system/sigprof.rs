@@ -29,3 +29,23 @@ pub(crate) fn sigprof_handler() -> Option<usize> {
     };
     Some(action.sa_sigaction).filter(|handler| ![libc::SIG_DFL, libc::SIG_IGN].contains(handler))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whether SIGPROF, which is signal 27, is held back from this thread.
+    fn is_held_back() -> bool {
+        let status = std::fs::read_to_string("/proc/thread-self/status").unwrap();
+        let blocked = status.lines().find_map(|line| line.strip_prefix("SigBlk:")).unwrap();
+        u64::from_str_radix(blocked.trim(), 16).unwrap() & 1 << 26 != 0
+    }
+
+    #[test]
+    fn the_signal_is_held_back_for_as_long_and_no_longer() {
+        assert!(!is_held_back());
+        assert!(without_sigprof(|| is_held_back() && without_sigprof(is_held_back) && is_held_back()));
+        assert!(!is_held_back());
+        assert_eq!(sigprof_handler(), None);
+    }
+}
