@@ -50,6 +50,14 @@ fn a_crowd_is_kept_waiting() {
     client.get("/healthz").expect(200);
     assert!(begun.elapsed() < PATIENCE, "{:?}", begun.elapsed());
     wait_for("all to be closed", || (open_sockets() == before).then_some(()));
+
+    // So with a body that is announced and does not come.
+    let begun = Instant::now();
+    let head = b"POST /debug/pprof/symbol HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10\r\n\r\n0x1+";
+    let answer = client.send_raw(head);
+    assert!(answer.starts_with(b"HTTP/1.1 413 "), "{}", String::from_utf8_lossy(&answer));
+    assert!(begun.elapsed() < PATIENCE, "{:?}", begun.elapsed());
+    wait_for("it to be closed", || (open_sockets() == before).then_some(()));
     profiler.shutdown();
 }
 

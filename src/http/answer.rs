@@ -50,7 +50,8 @@ pub(super) fn profile(name: &'static str, body: Vec<u8>) -> Answer {
 }
 
 pub(super) fn body_too_long(most: usize) -> Answer {
-    let message = format!("the body is too long or does not say how long it is: allowed are {most} bytes\n");
+    let message =
+        format!("the body is too long, did not come, or does not say how long it is: allowed are {most} bytes\n");
     text(StatusCode::PAYLOAD_TOO_LARGE, message)
 }
 

@@ -4,6 +4,7 @@ mod answer;
 mod bound;
 mod guard;
 mod handlers;
+mod impatient;
 mod json;
 mod pprof;
 mod query;

@@ -8,14 +8,18 @@ use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
 use std::time::Duration;
 
+use http::Request;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
+use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{Semaphore, oneshot};
+use tower_service::Service;
 
 use super::Routes;
 use super::bound::Listener;
+use super::impatient::Impatient;
 use super::pprof::MOST_SECONDS;
 
 /// Connections at once; more wait in the kernel's queue.
@@ -105,7 +109,11 @@ async fn accept(acceptor: &Acceptor, routes: &Routes) {
 }
 
 async fn serve(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, routes: &Routes) {
-    let service = TowerToHyperService::new(warp::service(routes.whole_server()));
+    let routes = warp::service(routes.whole_server());
+    let service = service_fn(move |request: Request<Incoming>| {
+        let mut routes = routes.clone();
+        routes.call(request.map(Impatient::new))
+    });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)
