@@ -44,8 +44,8 @@ mod tests {
         assert_eq!(check(None, Some(1)), Ok(()));
         assert_eq!(check(Some(MIB), None), Ok(()));
         assert_eq!(check(Some(400 * MIB), Some(200 * MIB)), Ok(()));
-        let refused = "a CPU profile may take 200 MiB, the program's file of 8 MiB included, and there are 199 MiB of \
-                       headroom to the memory limit of 400 MiB";
+        let refused = "a CPU profile may take 200.0 MiB, the program's file of 8.0 MiB included, and there are 199.0 MiB of \
+                       headroom to the memory limit of 400.0 MiB";
         assert_eq!(check(Some(400 * MIB), Some(201 * MIB)), Err(refused.to_owned()));
         assert!(check(Some(400 * MIB), Some(500 * MIB)).is_err());
     }
