@@ -251,7 +251,7 @@ fn top_shows_the_leak(client: &Client) {
 }
 
 /// Every gauge that is promised: where it is in `/api/memory`, and its name in `/metrics`.
-const GAUGES: [(&str, &str); 25] = [
+const GAUGES: [(&str, &str); 26] = [
     ("/memory/rss_bytes", "heapward_process_rss_bytes"),
     ("/memory/virtual_bytes", "heapward_process_virtual_bytes"),
     ("/memory/swap_bytes", "heapward_process_swap_bytes"),
@@ -275,6 +275,7 @@ const GAUGES: [(&str, &str); 25] = [
     ("/watcher/polls", "heapward_polls_total"),
     ("/watcher/heartbeat_age_seconds", "heapward_heartbeat_age_seconds"),
     ("/watcher/waiting_requests", "heapward_waiting_requests"),
+    ("/watcher/unread_answer_bytes", "heapward_unread_answer_bytes"),
     ("/watcher/refused_requests", "heapward_refused_requests_total"),
     ("/watcher/read_failures", "heapward_read_failures_total"),
 ];
@@ -569,6 +570,10 @@ fn odd_clients_do_no_harm(client: &Client) {
         .collect();
     client.get("/healthz").expect(200);
     drop(slow);
+    // A target without a path, which is no reason to panic.
+    let answer = client.send_raw(b"CONNECT localhost:1 HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+    assert!(answer.starts_with(b"HTTP/1.1 405 "), "{}", String::from_utf8_lossy(&answer));
+
     // Clients that leave before their answer is there.
     for _ in 0..20 {
         let mut stream = TcpStream::connect(address).unwrap();
@@ -595,6 +600,11 @@ fn odd_clients_do_no_harm(client: &Client) {
     let reply = client.get_with("/", &[("Host", "a\tb")]).expect(403);
     assert!(reply.text().contains("a\\tb"), "{reply:?}");
 
+    // What was read, or will never be, holds nothing.
+    wait_for("no answer to be unread", || {
+        let memory = client.get("/api/memory").expect(200).json();
+        (memory["watcher"]["unread_answer_bytes"] == 0).then_some(())
+    });
     let memory = wait_for("the renderer to be done with those who left", || {
         let reply = client.get("/debug/pprof/heap");
         (reply.status == 200).then(|| client.get("/api/memory").expect(200).json())

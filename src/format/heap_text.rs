@@ -157,6 +157,20 @@ mod tests {
     use super::*;
     use crate::profile::Function;
 
+    #[test]
+    fn names_end_before_the_text_is_too_long() {
+        let name: std::sync::Arc<str> = "x".repeat(NAMED_BYTES + 1).into();
+        let function = Function { name: name.clone(), system_name: name, file: "".into(), line: 0 };
+        let frame = Frame::Known([function].into());
+        let rows = [row(1, 30), row(2, 20)];
+        let heap = HeapText { sample_interval: 1, rows: &rows, rest: None, mappings: &[], comments: &[] };
+        let mut text = Vec::new();
+        write(&mut text, &heap, |stack| [(ReturnAddress(stack.into()), Some(&frame))].into_iter()).unwrap();
+        let text = String::from_utf8(text).unwrap();
+        assert_eq!(text.matches("\n#\t").count(), 1, "of the first stack");
+        assert!(text.contains("\n1: 20 [2: 40] @ 0x2\n"), "the second has its addresses");
+    }
+
     fn row(stack: u32, inuse: u64) -> TextRow {
         TextRow { stack, inuse: (1, inuse), alloc: (2, 2 * inuse) }
     }

@@ -171,9 +171,7 @@ impl Profiler {
     ///
     /// [`ErrorKind::NotFound`] when there is no such snapshot.
     pub fn diff_heap_prof(&self, base: Selector, later: Selector) -> Result<Vec<u8>> {
-        self.pprof(move |shared| {
-            Ok(View::difference(shared.moment(Heap::Kept(base))?, shared.moment(Heap::Kept(later))?))
-        })
+        self.pprof(move |shared| shared.difference(base, later))
     }
 
     fn pprof(&self, view: impl FnOnce(&Shared) -> Result<View> + Send + 'static) -> Result<Vec<u8>> {

@@ -19,7 +19,7 @@ use crate::format::flamegraph::{self, Options};
 use crate::format::{Capped, folded};
 use crate::metrics::{Exposition, scrape};
 use crate::profile::{INUSE_SPACE, SAMPLE_TYPES};
-use crate::profiler::{Heap, Shared, Shown, View};
+use crate::profiler::{Heap, Shared, Shown};
 use crate::snapshot::{Selector, Snapshot};
 
 /// What can be asked, for the listing.
@@ -218,7 +218,7 @@ async fn heap_prof(shared: &Arc<Shared>, parts: &Parts, base: Option<Selector>, 
     query.finish()?;
     render(shared, move |shared, namer| {
         let view = match base {
-            Some(base) => View::difference(shared.moment(Heap::Kept(base))?, shared.moment(Heap::Kept(later))?),
+            Some(base) => shared.difference(base, later)?,
             None => shared.view(Heap::Kept(later))?,
         };
         let mut body = Vec::new();

@@ -195,6 +195,8 @@ struct WatcherReport {
     panics: u64,
     /// Differences over time and CPU profiles, which have begun.
     waiting_requests: usize,
+    /// In answers that their clients have not read yet.
+    unread_answer_bytes: usize,
     /// Because there was too much to do.
     refused_requests: u64,
     uptime_seconds: f64,
@@ -253,6 +255,7 @@ impl MemoryReport {
                 last_read_error: status.last_read_error,
                 panics: status.panics,
                 waiting_requests: shared.waiting(),
+                unread_answer_bytes: shared.unread_bytes(),
                 refused_requests: shared.refused(),
                 uptime_seconds: shared.uptime().as_secs_f64(),
             },

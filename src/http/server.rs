@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
 use std::time::Duration;
 
-use http::Request;
+use http::{Request, Uri};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -110,8 +110,12 @@ async fn accept(acceptor: &Acceptor, routes: &Routes) {
 
 async fn serve(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, routes: &Routes) {
     let routes = warp::service(routes.whole_server());
-    let service = service_fn(move |request: Request<Incoming>| {
+    let service = service_fn(move |mut request: Request<Incoming>| {
         let mut routes = routes.clone();
+        // `CONNECT host:port` has no path, and warp panics when it looks for one.
+        if request.uri().path_and_query().is_none() {
+            *request.uri_mut() = Uri::from_static("/");
+        }
         routes.call(request.map(Impatient::new))
     });
     let connection = http1::Builder::new()

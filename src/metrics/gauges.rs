@@ -130,6 +130,7 @@ impl Out<'_> {
         self.counter("read_failures", "Reads of memory figures that failed", status.read_failures)?;
         self.counter("panics", "Panics of heapward's own that it outlived", status.panics)?;
         self.gauge("waiting_requests", "Requests that wait for time to pass", shared.waiting() as u64)?;
+        self.bytes("unread_answer", "Answers that clients have not read yet", Some(shared.unread_bytes() as u64))?;
         self.counter("refused_requests", "Requests refused because there was too much to do", shared.refused())?;
         self.gauge("cached_symbols", "Addresses whose names are remembered", shared.cached_symbols() as u64)?;
         let bytes = Some(shared.cached_symbol_bytes() as u64);

@@ -23,13 +23,18 @@ pub(crate) struct AnswerRoom {
 }
 
 impl AnswerRooms {
+    /// What all answers hold.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes.load(Ordering::Relaxed)
+    }
+
     /// Room for one more answer.
     ///
     /// # Errors
     ///
     /// [`ErrorKind::Busy`] while clients have too much to read.
     pub(super) fn one(&self) -> Result<AnswerRoom> {
-        let bytes = self.bytes.load(Ordering::Relaxed);
+        let bytes = self.bytes();
         if bytes >= MOST_BYTES {
             let bytes = ByteSize::bytes(bytes as u64);
             let message = format!("{bytes} of answers wait for their clients to read them: ask again later");
@@ -76,6 +81,6 @@ mod tests {
         held.pop();
         assert!(rooms.one().is_ok(), "60 MiB leave room");
         drop(held);
-        assert_eq!(rooms.bytes.load(Ordering::Relaxed), 0);
+        assert_eq!(rooms.bytes(), 0);
     }
 }

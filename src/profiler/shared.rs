@@ -175,6 +175,11 @@ impl Shared {
         self.answers.one().inspect_err(|_| self.count_refused())
     }
 
+    /// How many bytes answers hold that their clients have not read yet.
+    pub(crate) fn unread_bytes(&self) -> usize {
+        self.answers.bytes()
+    }
+
     /// How many requests wait for time to pass: differences over time and CPU profiles, which have begun.
     pub(crate) fn waiting(&self) -> usize {
         self.waiting.load(Ordering::Relaxed)
@@ -217,7 +222,7 @@ impl Shared {
 
     /// The profile of `heap`, with names, for the renderer's thread.
     pub(crate) fn profile(&self, heap: Heap, namer: &mut Namer<'_>) -> Result<Profile> {
-        Ok(View::of(self.moment(heap)?).profile(self.collector, namer))
+        Ok(self.view(heap)?.profile(self.collector, namer))
     }
 
     /// The names of `addresses` in the files that are loaded now, for the renderer's thread.
@@ -240,6 +245,11 @@ impl Shared {
             return Err(Error::new(ErrorKind::Busy, message));
         }
         Ok(turn)
+    }
+
+    /// What changed from the snapshot `base` to the snapshot `later`.
+    pub(crate) fn difference(&self, base: Selector, later: Selector) -> Result<View> {
+        Ok(View::difference(self.moment(Heap::Kept(base))?, self.moment(Heap::Kept(later))?))
     }
 
     /// What is shown of `heap`: all of it.

@@ -3,9 +3,10 @@
 #![allow(dead_code)] // Each test uses a part of it.
 
 use std::collections::HashSet;
-use std::io::Read;
 
-use pprof::protos::{self, Message};
+use pprof::protos;
+
+use crate::common_http::decode;
 
 /// The sample types of a heap profile.
 pub const HEAP: [(&str, &str); 4] =
@@ -92,12 +93,6 @@ pub fn round_trip(gzipped: &[u8]) {
     let totals = totals(&first);
     let read = read.totals();
     assert_eq!(totals, [read.alloc_objects, read.alloc_bytes, read.inuse_objects, read.inuse_bytes]);
-}
-
-fn decode(gzipped: &[u8]) -> protos::Profile {
-    let mut bytes = Vec::new();
-    flate2::read::GzDecoder::new(gzipped).read_to_end(&mut bytes).expect("gzip");
-    protos::Profile::decode(&bytes[..]).expect("profile.proto")
 }
 
 /// All that a profile says, without its numbering.

@@ -226,6 +226,13 @@ fn kept(trim: Trim, stack: &[&str]) -> String {
     names.join(" ")
 }
 
+#[test]
+fn a_name_that_no_compiler_makes_is_not_asked_about() {
+    let [short, long] = [60_000, 70_000].map(|length| format!("alloc::vec::Vec<{}>::push", "x".repeat(length)));
+    assert_eq!(kept(Trim::Std, &["main", &short]), "main");
+    assert!(kept(Trim::Std, &["main", &long]).ends_with(">::push"));
+}
+
 fn leaf(trim: Trim, stack: &[&str]) -> String {
     kept(trim, stack).rsplit(' ').next().unwrap().to_owned()
 }
