@@ -1,5 +1,7 @@
 //! Pure arithmetic over snapshots and profiles.
 
+mod series;
 mod top;
 
+pub(crate) use series::{Point, Series};
 pub(crate) use top::{Site, Top, TopRow};
