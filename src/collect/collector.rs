@@ -3,12 +3,15 @@
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
+use hashbrown::HashTable;
+
 use super::dump;
+use super::hash::hash_address;
 use super::hooks;
 use super::live_set::{LiveObject, LiveSet, NewObject};
 use super::stack_table::StackTable;
 use crate::error::{Error, ErrorKind, Result};
-use crate::profile::{Cohort, SampleInterval, Sums, Totals};
+use crate::profile::{CohortRow, Cohorts, PackedTotals, SampleInterval, Sums};
 #[cfg(feature = "cpu")]
 use crate::system::BacktraceHook;
 use crate::system::{CoarseClock, ForkMark, Profiling, ProfilingOptions};
@@ -66,12 +69,12 @@ impl Partial {
 pub(crate) struct Capture {
     /// The epoch that ended with it, or that goes on when the capture ended none.
     pub(crate) epoch: u32,
-    /// What is alive, sorted by stack, then epoch.
-    pub(crate) cohorts: Vec<Cohort>,
-    /// What was ever allocated, sorted by stack; empty when the source does not tell.
-    pub(crate) totals: Vec<Totals>,
-    /// Sampled objects alive.
-    pub(crate) live_objects: u64,
+    /// What is alive.
+    pub(crate) cohorts: Cohorts,
+    /// The sum of the cohorts.
+    pub(crate) live: Sums,
+    /// What was ever allocated; empty when the source does not tell.
+    pub(crate) totals: PackedTotals,
     /// Samples that had found no room so far: the estimates miss those of them that are still alive.
     pub(crate) dropped_objects: u64,
     /// Samples whose stack had found no room so far.
@@ -209,33 +212,38 @@ impl Collector {
 
     /// Called inside `free`.
     pub(super) fn freed(&self, address: u64, usable: u64) {
-        self.live.remove(address, usable);
+        if let Some(object) = self.live.remove(address, usable) {
+            let lifetime_millis = self.clock.elapsed_millis().saturating_sub(object.birth_millis);
+            self.stacks.note_lifetime(object.stack, lifetime_millis);
+        }
     }
 
     /// Copies the live heap and ends the epoch. For the profiler's own, unsampled threads.
-    pub(crate) fn snapshot(&self) -> Result<Capture> {
-        self.capture(true)
+    ///
+    /// `told_apart` are the epochs that kept snapshots ended, rising: what was born between two of them is one cohort.
+    pub(crate) fn snapshot(&self, told_apart: &[u32]) -> Result<Capture> {
+        self.capture(true, told_apart)
     }
 
     /// Copies the live heap and lets the epoch go on. For the profiler's own, unsampled threads.
-    pub(crate) fn peek(&self) -> Result<Capture> {
-        self.capture(false)
+    pub(crate) fn peek(&self, told_apart: &[u32]) -> Result<Capture> {
+        self.capture(false, told_apart)
     }
 
-    fn capture(&self, end_epoch: bool) -> Result<Capture> {
+    fn capture(&self, end_epoch: bool, told_apart: &[u32]) -> Result<Capture> {
         if self.is_quiet() {
             return Err(Self::forked());
         }
         let _one_at_a_time = self.capturing.lock().unwrap_or_else(PoisonError::into_inner);
         let mut capture = match self.source {
-            Source::Hooks => self.copy_live_set(end_epoch),
+            Source::Hooks => self.copy_live_set(end_epoch, told_apart),
             Source::Dump => dump::capture(&self.stacks, self.interval)?,
         };
         capture.partial = self.partial();
         Ok(capture)
     }
 
-    fn copy_live_set(&self, end_epoch: bool) -> Capture {
+    fn copy_live_set(&self, end_epoch: bool, told_apart: &[u32]) -> Capture {
         let epoch = if end_epoch { self.live.advance_epoch() } else { self.live.epoch() };
         // Room for all at once, with what is added meanwhile: growing would copy, and leave the copies behind.
         let mut rows: Vec<(u64, u64)> = Vec::with_capacity(self.live.len() as usize * 9 / 8 + 1024);
@@ -245,44 +253,38 @@ impl Collector {
             |rows, object| {
                 // What was born after the epoch ended belongs to the next snapshot.
                 if object.epoch <= epoch {
-                    rows.push((u64::from(object.stack.0) << 32 | u64::from(object.epoch), object.usable));
+                    let born = last_of(told_apart, object.epoch).unwrap_or(epoch);
+                    rows.push((u64::from(object.stack.0) << 32 | u64::from(born), object.usable));
                 }
             },
         );
-        let live_objects = rows.len() as u64;
         // After the walk: an object that is in it has been counted.
         let cohorts = self.fold(rows);
-        let mut totals = Vec::with_capacity(self.stacks.len() as usize);
-        totals.extend(self.stacks.totals());
-        totals.shrink_to_fit();
         Capture {
             epoch,
+            live: cohorts.total(),
             cohorts,
-            totals,
-            live_objects,
+            totals: PackedTotals::pack(self.stacks.len() as usize, self.stacks.totals()),
             dropped_objects: self.live.dropped().0,
             dropped_stacks: self.stacks.overflowed(),
             partial: None,
         }
     }
 
-    fn fold(&self, mut rows: Vec<(u64, u64)>) -> Vec<Cohort> {
-        rows.sort_unstable();
-        let distinct = rows.chunk_by(|a, b| a.0 == b.0).count();
-        let mut cohorts = Vec::with_capacity(distinct);
-        // Equal sizes are neighbours now, and an exponential is dear.
-        let mut weight = (0, Sums::default());
-        for rows in rows.chunk_by(|a, b| a.0 == b.0) {
-            let mut live = Sums::default();
-            for &(_, usable) in rows {
-                if weight.0 != usable {
-                    weight = (usable, self.interval.weigh(usable));
-                }
-                live += weight.1;
-            }
-            cohorts.push(Cohort { stack: (rows[0].0 >> 32) as u32, epoch: rows[0].0 as u32, live });
+    fn fold(&self, mut objects: Vec<(u64, u64)>) -> Cohorts {
+        objects.sort_unstable();
+        let mut rows = Vec::with_capacity(objects.chunk_by(|a, b| a == b).count());
+        let mut sizes = Sizes::default();
+        for same in objects.chunk_by(|a, b| a == b) {
+            let (born, usable) = same[0];
+            rows.push(CohortRow {
+                stack: (born >> 32) as u32,
+                epoch: born as u32,
+                weight: sizes.number(usable),
+                objects: same.len() as u32,
+            });
         }
-        cohorts
+        Cohorts::new(rows, sizes.usable.into_iter().map(|usable| self.interval.weigh(usable)).collect())
     }
 
     /// Every object of the live set, with the numbers of their stacks: what the tests compare with an oracle.
@@ -376,5 +378,61 @@ impl Collector {
             unknown_frees: self.live.unknown_frees(),
             samples: self.samples.load(Ordering::Relaxed),
         }
+    }
+}
+
+/// The last of the epochs that are not told apart from `epoch`; `None` when that one has not ended yet.
+fn last_of(told_apart: &[u32], epoch: u32) -> Option<u32> {
+    told_apart.get(told_apart.partition_point(|&ended| ended < epoch)).copied()
+}
+
+/// The sizes that were met, numbered as they come.
+#[derive(Default)]
+struct Sizes {
+    usable: Vec<u64>,
+    numbers: HashTable<u32>,
+    last: Option<(u64, u32)>,
+}
+
+impl Sizes {
+    fn number(&mut self, usable: u64) -> u32 {
+        match self.last {
+            // Objects of one stack mostly are of one size.
+            Some((last, number)) if last == usable => return number,
+            _ => {}
+        }
+        let Self { usable: known, numbers, last } = self;
+        let size = |&number: &u32| known.get(number as usize).copied().unwrap_or_default();
+        let entry =
+            numbers.entry(hash_address(usable), |number| size(number) == usable, |number| hash_address(size(number)));
+        let number = *entry.or_insert(known.len() as u32).get();
+        if number as usize == known.len() {
+            known.push(usable);
+        }
+        *last = Some((usable, number));
+        number
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn epochs_between_two_that_are_told_apart_are_one() {
+        let kept = [0, 3, 4, 9];
+        let expect = [(0, Some(0)), (1, Some(3)), (3, Some(3)), (4, Some(4)), (5, Some(9)), (9, Some(9)), (10, None)];
+        for (epoch, last) in expect {
+            assert_eq!(last_of(&kept, epoch), last, "{epoch}");
+        }
+        assert_eq!(last_of(&[], 5), None);
+    }
+
+    #[test]
+    fn sizes_have_numbers_from_zero() {
+        let mut sizes = Sizes::default();
+        let numbers: Vec<u32> = [16, 16, 4096, 16, 32, 4096].into_iter().map(|usable| sizes.number(usable)).collect();
+        assert_eq!(numbers, [0, 0, 1, 0, 2, 1]);
+        assert_eq!(sizes.usable, [16, 4096, 32]);
     }
 }

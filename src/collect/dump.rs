@@ -4,11 +4,14 @@ use super::collector::Capture;
 use super::stack_table::StackTable;
 use crate::error::Result;
 use crate::format::heap_v2;
-use crate::profile::{Cohort, SampleInterval, Sums};
+use crate::profile::{CohortRow, Cohorts, SampleInterval, Sums};
 use crate::system::dump_heap_v2;
 
-/// What is alive by jemalloc's own count. A dump knows no birthdays, so there is one epoch, and tells nothing of
-/// what was freed (`prof_accum`, which would, never frees its contexts), so there are no totals.
+/// An epoch that never ends: younger than any snapshot, so that nothing counts as having survived one.
+const NO_BIRTHDAY: u32 = u32::MAX;
+
+/// What is alive by jemalloc's own count. A dump knows no birthdays, and tells nothing of what was freed (`prof_accum`,
+/// which would, never frees its contexts), so there are no totals.
 pub(super) fn capture(stacks: &StackTable, interval: SampleInterval) -> Result<Capture> {
     let dump = heap_v2::parse(&dump_heap_v2()?)?;
     let mut rows: Vec<(u32, Sums)> = dump
@@ -23,13 +26,16 @@ pub(super) fn capture(stacks: &StackTable, interval: SampleInterval) -> Result<C
         })
         .collect();
     rows.sort_unstable_by_key(|row| row.0);
-    let cohorts: Vec<Cohort> = rows
+    // A dump tells only sums, so each stack has a weight of its own.
+    let mut weights = Vec::with_capacity(rows.len());
+    let cohorts: Vec<CohortRow> = rows
         .chunk_by(|a, b| a.0 == b.0)
         .map(|rows| {
-            let mut live = Sums::default();
-            rows.iter().for_each(|row| live += row.1);
-            Cohort { stack: rows[0].0, epoch: 0, live }
+            let weight = weights.len() as u32;
+            weights.push(rows.iter().fold(Sums::default(), |live, row| live + row.1));
+            CohortRow { stack: rows[0].0, epoch: NO_BIRTHDAY, weight, objects: 1 }
         })
         .collect();
-    Ok(Capture { live_objects: cohorts.iter().map(|cohort| cohort.live.objects).sum(), cohorts, ..Capture::default() })
+    let cohorts = Cohorts::new(cohorts, weights);
+    Ok(Capture { live: cohorts.total(), cohorts, ..Capture::default() })
 }

@@ -117,8 +117,9 @@ impl LiveSet {
         shard.table.insert_unique(hash, Entry { object, order }, |entry| hash_address(entry.object.address));
     }
 
-    /// Takes away the oldest object of this address and usable size. One that was never added is counted.
-    pub(crate) fn remove(&self, address: u64, usable: u64) {
+    /// Takes away the oldest object of this address and usable size, and returns it. One that was never added is
+    /// counted.
+    pub(crate) fn remove(&self, address: u64, usable: u64) -> Option<LiveObject> {
         let hash = hash_address(address);
         let mut shard = self.shard(hash);
         let is_it = |entry: &Entry| entry.object.address == address && entry.object.usable == usable;
@@ -126,12 +127,11 @@ impl LiveSet {
         let found =
             oldest.and_then(|order| shard.table.find_entry(hash, |entry| is_it(entry) && entry.order == order).ok());
         match found {
-            Some(entry) => {
-                entry.remove();
-            }
+            Some(entry) => Some(entry.remove().0.object),
             None => {
                 drop(shard);
                 self.unknown_frees.fetch_add(1, Ordering::Relaxed);
+                None
             }
         }
     }

@@ -72,15 +72,14 @@ impl TopSite {
 
 impl SnapshotInfo {
     pub(super) fn of(snapshot: &Snapshot) -> Self {
-        let (live_objects, live_bytes) = snapshot.live;
         Self {
             id: snapshot.id,
             time: snapshot.time,
             reason: snapshot.reason,
             rss: snapshot.reading.process.rss,
-            live_bytes,
-            live_objects,
-            sampled_objects: snapshot.live_objects,
+            live_bytes: snapshot.live.estimated_bytes,
+            live_objects: snapshot.live.estimated_objects,
+            sampled_objects: snapshot.live.objects,
             duration: snapshot.duration,
             partial: snapshot.partial,
         }

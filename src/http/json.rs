@@ -70,17 +70,16 @@ pub(super) struct SnapshotEntry {
 
 impl SnapshotEntry {
     pub(super) fn of(snapshot: &Snapshot) -> Self {
-        let (live_objects, live_bytes) = snapshot.live;
         Self {
             id: snapshot.id,
             time: time(snapshot.time),
             reason: snapshot.reason.name(),
             why: snapshot.reason.to_string(),
             rss_bytes: snapshot.reading.process.rss,
-            live_bytes: live_bytes.round() as u64,
-            live_objects: live_objects.round() as u64,
-            sampled_objects: snapshot.live_objects,
-            stacks: snapshot.cohorts.chunk_by(|a, b| a.stack == b.stack).count(),
+            live_bytes: snapshot.live.estimated_bytes.round() as u64,
+            live_objects: snapshot.live.estimated_objects.round() as u64,
+            sampled_objects: snapshot.live.objects,
+            stacks: snapshot.cohorts.stacks(),
             epoch: snapshot.epoch,
             duration_seconds: snapshot.duration.as_secs_f64(),
             partial: snapshot.partial,

@@ -2,6 +2,7 @@
 
 mod answer_room;
 mod aside;
+mod comparison;
 mod config;
 #[cfg(feature = "cpu")]
 mod cpu;
@@ -28,6 +29,7 @@ pub use listen::Listen;
 
 pub(crate) use answer_room::AnswerRoom;
 pub(crate) use aside::Patience;
+pub(crate) use comparison::Comparison;
 pub(crate) use config::{Config, ProfilesDir};
 #[cfg(feature = "cpu")]
 pub(crate) use cpu::CpuProfile;

@@ -1,12 +1,12 @@
 //! A heap at one moment: what was copied, without names.
 
-use std::iter::Peekable;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use crate::analysis::Side;
 use crate::collect::{Capture, Collector};
 use crate::error::Result;
-use crate::profile::{Cohort, Mapping, Sums, Totals};
+use crate::profile::{Mapping, Sums, Totals};
 use crate::snapshot::Snapshot;
 use crate::system::loaded_mappings;
 
@@ -27,8 +27,10 @@ pub(crate) struct Copied {
 
 impl Moment {
     /// The heap as it is. Takes no snapshot and ends no epoch.
-    pub(super) fn now(collector: &Collector) -> Result<Self> {
-        let capture = collector.peek()?;
+    ///
+    /// `told_apart`: as in [`Collector::snapshot`].
+    pub(super) fn now(collector: &Collector, told_apart: &[u32]) -> Result<Self> {
+        let capture = collector.peek(told_apart)?;
         Ok(Self::Copied(Copied { time: SystemTime::now(), capture, mappings: loaded_mappings() }))
     }
 
@@ -37,6 +39,28 @@ impl Moment {
             Self::Copied(copied) => copied.time,
             Self::Kept(snapshot) => snapshot.time,
         }
+    }
+
+    /// The epoch that ended then, or that went on.
+    pub(super) fn epoch(&self) -> u32 {
+        self.side().epoch
+    }
+
+    /// For comparing it with another.
+    pub(super) fn side(&self) -> Side<'_> {
+        match self {
+            Self::Copied(Copied { capture, .. }) => {
+                Side { epoch: capture.epoch, cohorts: &capture.cohorts, totals: &capture.totals }
+            }
+            Self::Kept(snapshot) => {
+                Side { epoch: snapshot.epoch, cohorts: &snapshot.cohorts, totals: &snapshot.totals }
+            }
+        }
+    }
+
+    /// Whether both are one snapshot.
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        matches!((self, other), (Self::Kept(one), Self::Kept(other)) if one.id == other.id)
     }
 
     pub(super) fn mappings(&self) -> &[Mapping] {
@@ -48,11 +72,21 @@ impl Moment {
 
     /// One row a stack, sorted by stack, of those alive and those that ever allocated.
     pub(super) fn rows(&self) -> impl Iterator<Item = Row> {
-        let (cohorts, totals) = match self {
-            Self::Copied(copied) => (&copied.capture.cohorts, &copied.capture.totals),
-            Self::Kept(snapshot) => (&snapshot.cohorts, &snapshot.totals),
-        };
-        Rows { cohorts: cohorts.chunk_by(same_stack as fn(&Cohort, &Cohort) -> bool).peekable(), totals }
+        let Side { cohorts, totals, .. } = self.side();
+        let (mut cohorts, mut totals) = (cohorts.iter().peekable(), totals.iter().peekable());
+        std::iter::from_fn(move || {
+            let stack = match (cohorts.peek().map(|cohort| cohort.stack), totals.peek().map(|total| total.stack)) {
+                (None, None) => return None,
+                (Some(live), Some(total)) => live.min(total),
+                (Some(stack), None) | (None, Some(stack)) => stack,
+            };
+            let mut live = Sums::default();
+            while let Some(cohort) = cohorts.next_if(|cohort| cohort.stack == stack) {
+                live += cohort.live;
+            }
+            let totals = totals.next_if(|totals| totals.stack == stack);
+            Some(Row { stack, live, totals: totals.unwrap_or(Totals { stack, ..Totals::default() }) })
+        })
     }
 
     /// What a reader must know before believing it.
@@ -81,10 +115,6 @@ impl Moment {
     }
 }
 
-fn same_stack(a: &Cohort, b: &Cohort) -> bool {
-    a.stack == b.stack
-}
-
 /// What one stack holds, and what it ever allocated.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Row {
@@ -97,8 +127,8 @@ impl Row {
     /// The estimates, in the order of [`SAMPLE_TYPES`](crate::profile::SAMPLE_TYPES).
     pub(super) fn values(&self) -> [i64; 4] {
         [
-            self.totals.estimated_objects.round() as i64,
-            self.totals.estimated_bytes.round() as i64,
+            i64::try_from(self.totals.estimated_objects).unwrap_or(i64::MAX),
+            i64::try_from(self.totals.estimated_bytes).unwrap_or(i64::MAX),
             self.live.estimated_objects.round() as i64,
             self.live.estimated_bytes.round() as i64,
         ]
@@ -114,43 +144,13 @@ impl Row {
     }
 }
 
-/// Merges two lists that are sorted by stack.
-struct Rows<'a, G: Iterator> {
-    cohorts: Peekable<G>,
-    totals: &'a [Totals],
-}
-
-impl<'a, G: Iterator<Item = &'a [Cohort]>> Iterator for Rows<'a, G> {
-    type Item = Row;
-
-    fn next(&mut self) -> Option<Row> {
-        let stack = match (self.cohorts.peek().map(|group| group[0].stack), self.totals.first()) {
-            (None, None) => return None,
-            (Some(live), Some(total)) => live.min(total.stack),
-            (Some(live), None) => live,
-            (None, Some(total)) => total.stack,
-        };
-        let mut live = Sums::default();
-        if let Some(group) = self.cohorts.next_if(|group| group[0].stack == stack) {
-            group.iter().for_each(|cohort| live += cohort.live);
-        }
-        let totals = match self.totals.split_first() {
-            Some((first, rest)) if first.stack == stack => {
-                self.totals = rest;
-                *first
-            }
-            _ => Totals { stack, ..Totals::default() },
-        };
-        Some(Row { stack, live, totals })
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::profile::{Cohort, Cohorts, PackedTotals};
 
     fn copied(live: &[(u32, u32, u64)], totals: &[(u32, u64)]) -> Moment {
-        let cohorts = live
+        let cohorts: Vec<Cohort> = live
             .iter()
             .map(|&(stack, epoch, bytes)| Cohort {
                 stack,
@@ -158,16 +158,14 @@ mod tests {
                 live: Sums { objects: 1, bytes, estimated_bytes: bytes as f64, ..Sums::default() },
             })
             .collect();
-        let totals = totals
-            .iter()
-            .map(|&(stack, bytes)| Totals {
-                stack,
-                objects: 2,
-                bytes,
-                estimated_bytes: bytes as f64,
-                ..Totals::default()
-            })
-            .collect();
+        let totals = totals.iter().map(|&(stack, bytes)| Totals {
+            stack,
+            objects: 2,
+            bytes,
+            estimated_bytes: bytes,
+            ..Totals::default()
+        });
+        let (cohorts, totals) = (Cohorts::of(&cohorts), PackedTotals::pack(2, totals));
         Moment::Copied(Copied {
             time: SystemTime::UNIX_EPOCH,
             capture: Capture { cohorts, totals, ..Capture::default() },

@@ -11,7 +11,7 @@ use super::answer_room::{AnswerRoom, AnswerRooms};
 use super::render::Job;
 use super::status::Status;
 use super::watch::Command;
-use super::{Config, Gauges, Moment, Namer, View};
+use super::{Comparison, Config, Gauges, Moment, Namer, View};
 use crate::collect::Collector;
 use crate::error::{Error, ErrorKind, Result};
 use crate::policy::Naming;
@@ -215,9 +215,31 @@ impl Shared {
     /// The heap that `heap` names, for the renderer's thread.
     pub(crate) fn moment(&self, heap: Heap) -> Result<Moment> {
         match heap {
-            Heap::Live => Moment::now(self.collector),
+            Heap::Live => Moment::now(self.collector, &self.history().epochs()),
             Heap::Kept(selector) => Ok(Moment::Kept(self.history().find(selector)?)),
         }
+    }
+
+    /// What happened from the snapshot `base` to `later`, with names, for the renderer's thread.
+    pub(crate) fn compare(
+        &self,
+        base: Selector,
+        later: Heap,
+        namer: &mut Namer<'_>,
+    ) -> Result<(Moment, Moment, Comparison)> {
+        let base = self.moment(Heap::Kept(base))?;
+        let later = match later {
+            Heap::Live => {
+                // The base may have left the history since.
+                let mut told_apart = self.history().epochs();
+                told_apart.push(base.epoch());
+                told_apart.sort_unstable();
+                Moment::now(self.collector, &told_apart)?
+            }
+            kept => self.moment(kept)?,
+        };
+        let comparison = Comparison::of(&base, &later, self.collector, namer);
+        Ok((base, later, comparison))
     }
 
     /// The profile of `heap`, with names, for the renderer's thread.

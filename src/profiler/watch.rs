@@ -11,7 +11,7 @@ use super::threads;
 use crate::error::{Error, Result};
 use crate::policy::{Decision, Hold, RateLimit, Reason, Trigger};
 use crate::profile::{Mapping, Reading};
-use crate::snapshot::{Snapshot, live};
+use crate::snapshot::Snapshot;
 use crate::system::{loaded_mappings, modules_generation};
 
 /// How many requests may wait.
@@ -124,17 +124,18 @@ impl Watcher {
 
     fn take(&mut self, reason: Reason, reading: Reading) -> Result<Arc<Snapshot>> {
         let begun = Instant::now();
-        let capture = self.shared.collector.snapshot().inspect_err(|_| self.shared.status().snapshot_failures += 1)?;
+        let told_apart = self.shared.history().epochs();
+        let taken = self.shared.collector.snapshot(&told_apart);
+        let capture = taken.inspect_err(|_| self.shared.status().snapshot_failures += 1)?;
         let snapshot = Arc::new(Snapshot {
             id: self.next_id,
             time: SystemTime::now(),
             reason,
             reading,
             epoch: capture.epoch,
-            live: live(&capture.cohorts),
+            live: capture.live,
             cohorts: capture.cohorts,
             totals: capture.totals,
-            live_objects: capture.live_objects,
             dropped_objects: capture.dropped_objects,
             dropped_stacks: capture.dropped_stacks,
             mappings: self.mappings(),
@@ -166,7 +167,7 @@ fn log(snapshot: &Snapshot) {
     tracing::info!(
         id = snapshot.id,
         rss = snapshot.reading.process.rss,
-        live_objects = snapshot.live_objects,
+        live_objects = snapshot.live.objects,
         duration_micros = snapshot.duration.as_micros() as u64,
         "heapward: snapshot {} taken: {}",
         snapshot.id,

@@ -55,6 +55,11 @@ impl History {
         all
     }
 
+    /// The epochs that these ended, rising: objects born between two of them need not be told apart.
+    pub(crate) fn epochs(&self) -> Vec<u32> {
+        self.all().iter().map(|snapshot| snapshot.epoch).collect()
+    }
+
     /// The snapshot that `selector` names, or an error that says which ones there are.
     pub(crate) fn find(&self, selector: Selector) -> Result<Arc<Snapshot>> {
         let found = match selector {
@@ -103,7 +108,7 @@ impl History {
 mod tests {
     use super::*;
     use crate::policy::Reason;
-    use crate::profile::{CgroupMemory, ProcessMemory, Reading};
+    use crate::profile::{CgroupMemory, Cohorts, PackedTotals, ProcessMemory, Reading, Sums};
     use std::time::{Duration, SystemTime};
 
     fn snapshot(id: u64, rss: u64) -> Arc<Snapshot> {
@@ -119,10 +124,9 @@ mod tests {
                 cgroup: CgroupMemory::default(),
             },
             epoch: 0,
-            cohorts: Vec::new(),
-            totals: Vec::new(),
-            live: (0.0, 0.0),
-            live_objects: 0,
+            cohorts: Cohorts::default(),
+            totals: PackedTotals::default(),
+            live: Sums::default(),
             dropped_objects: 0,
             dropped_stacks: 0,
             mappings: Arc::new([]),

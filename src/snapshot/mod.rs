@@ -6,5 +6,5 @@ mod selector;
 
 pub use selector::Selector;
 
-pub(crate) use heap_snapshot::{Snapshot, live};
+pub(crate) use heap_snapshot::Snapshot;
 pub(crate) use history::History;

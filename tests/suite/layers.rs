@@ -19,7 +19,7 @@ const LAYERS: [(&str, &[&str]); 15] = [
     ("symbolize", &["system", "profile", "error"]),
     ("collect", &["system", "format", "profile", "error"]),
     ("snapshot", &["policy", "format", "profile", "error"]),
-    ("profiler", &["snapshot", "policy", "symbolize", "collect", "format", "system", "profile", "error"]),
+    ("profiler", &["snapshot", "policy", "symbolize", "collect", "format", "analysis", "system", "profile", "error"]),
     ("metrics", &["profiler", "policy", "collect", "profile", "error"]),
     ("http", &["metrics", "profiler", "snapshot", "collect", "format", "analysis", "profile", "error"]),
     (
