@@ -28,4 +28,4 @@ pub(crate) use place::{NO_STACK, Place};
 pub(crate) use reading::{AllocatorMemory, CgroupMemory, ProcessMemory, Reading};
 pub(crate) use sums::Sums;
 pub(crate) use totals::{PackedTotals, Totals};
-pub(crate) use trim::{Trim, Trimmer};
+pub(crate) use trim::{Trim, Trimmer, is_of_a_dependency};
