@@ -1,5 +1,6 @@
 //! Pure arithmetic over snapshots and profiles.
 
+mod growth;
 mod series;
 mod top;
 
