@@ -1,6 +1,7 @@
 //! Pure arithmetic over snapshots and profiles.
 
 mod change;
+pub(crate) mod growth;
 mod leaks;
 mod series;
 mod top;
