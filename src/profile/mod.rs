@@ -12,7 +12,10 @@ mod mapping;
 mod model;
 mod place;
 mod reading;
+#[cfg(test)]
+pub(crate) mod simulation;
 mod trim;
+mod unseen;
 
 pub(crate) use address::{Address, ReturnAddress};
 pub use byte_size::ByteSize;
