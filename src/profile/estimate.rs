@@ -38,10 +38,14 @@ impl SampleInterval {
         -(self.ln_missed_per_byte * usable.max(1) as f64).exp_m1()
     }
 
-    /// The most bytes that there can be without a sample, with 95% confidence: ln 20 · R. B bytes are missed altogether
-    /// with chance e^(−B/R), whatever the sizes of the objects.
+    /// The most bytes that there can be without a sample, with 95% confidence: ln 20 · R.
     pub(crate) fn unseen_limit(self) -> f64 {
-        20f64.ln() / -self.ln_missed_per_byte
+        self.unseen_with_chance(0.05)
+    }
+
+    /// So many bytes are missed altogether with `chance`: −ln chance · R, whatever the sizes of the objects.
+    pub(super) fn unseen_with_chance(self, chance: f64) -> f64 {
+        chance.ln() / self.ln_missed_per_byte
     }
 
     /// What one sample of `usable` bytes contributes to every sum.

@@ -4,10 +4,12 @@
 
 mod address;
 mod byte_size;
+mod change;
 mod cohort;
 mod estimate;
 mod frame;
 mod interval;
+mod interval_text;
 mod mapping;
 mod model;
 mod place;
@@ -19,6 +21,7 @@ mod unseen;
 
 pub(crate) use address::{Address, ReturnAddress};
 pub use byte_size::ByteSize;
+pub(crate) use change::Measure;
 pub(crate) use cohort::{Cohort, Sums, Totals};
 pub(crate) use estimate::SampleInterval;
 pub(crate) use frame::{Frame, Function, Unknown};
