@@ -4,20 +4,26 @@
 
 mod address;
 mod byte_size;
+mod change;
 mod cohort;
 mod estimate;
 mod frame;
 mod interval;
+mod interval_text;
 mod mapping;
 mod model;
 mod place;
 mod reading;
+#[cfg(test)]
+pub(crate) mod simulation;
 mod sums;
 mod totals;
 mod trim;
+mod unseen;
 
 pub(crate) use address::{Address, ReturnAddress};
 pub use byte_size::ByteSize;
+pub(crate) use change::Measure;
 pub(crate) use cohort::{Cohort, CohortRow, Cohorts};
 pub(crate) use estimate::SampleInterval;
 pub(crate) use frame::{Frame, Function, Unknown};
