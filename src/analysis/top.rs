@@ -3,11 +3,15 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 
+use serde::Serialize;
+
 use crate::profile::{NO_STACK, Place, Profile, Trim, Trimmer};
 
-/// Where a person would look: the first frame from the leaf that is not plumbing. See [`Trimmer::site`].
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Site {
+/// Where a person would look: the first frame from the leaf that is not the allocator's, the language's or a
+/// collection's.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
+#[non_exhaustive]
+pub struct Site {
     /// Function, or the address with its file where there is no name.
     pub function: String,
     /// Source file; empty when unknown.

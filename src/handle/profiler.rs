@@ -14,7 +14,9 @@ use crate::collect::{Collector, LiveObject, Source};
 use crate::error::{Error, ErrorKind, Result};
 use crate::http::{Bound, Routes};
 use crate::profile::{ByteSize, INUSE_SPACE, Trim};
-use crate::profiler::{Config, Gauges, Heap, Namer, Shared, Shown, View, Workers, stopped, warn_of_unknown_variables};
+use crate::profiler::{
+    Config, Gauges, Heap, LeakReport, Namer, Shared, Shown, View, Workers, stopped, warn_of_unknown_variables,
+};
 use crate::snapshot::Selector;
 use crate::system::close_in_child;
 
@@ -164,6 +166,16 @@ impl Profiler {
             let profile = shared.profile(Heap::Kept(snapshot), namer)?;
             Ok(Top::of(&profile, INUSE_SPACE, count, Trim::Std).rows.into_iter().map(TopSite::of).collect())
         })
+    }
+
+    /// What grows without bound over the kept snapshots, with the evidence, and why the rest is not accused. It takes
+    /// four snapshots to accuse anything.
+    ///
+    /// # Errors
+    ///
+    /// When the profiler does not run.
+    pub fn leaks(&self) -> Result<LeakReport> {
+        self.render(|shared, namer| Ok(shared.leaks(namer)))
     }
 
     /// What changed from the snapshot `base` to the snapshot `later`, as gzipped profile.proto with signed values.

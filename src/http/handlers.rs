@@ -23,7 +23,7 @@ use crate::profiler::{Heap, Shared, Shown};
 use crate::snapshot::{Selector, Snapshot};
 
 /// What can be asked, for the listing.
-const PATHS: [(&str, &str); 16] = [
+const PATHS: [(&str, &str); 17] = [
     ("debug/pprof/", "profiles for go tool pprof and scrapers, as Go's net/http/pprof"),
     ("debug/pprof/heap", "the live heap now, for go tool pprof"),
     ("debug/pprof/allocs", "the same, showing all allocations first"),
@@ -37,6 +37,7 @@ const PATHS: [(&str, &str); 16] = [
     ("api/snapshots/latest/folded", "its stacks as folded text, for other tools"),
     ("api/diff/baseline/latest/heap.prof", "what changed between two snapshots, for go tool pprof"),
     ("api/diff/baseline/latest/flamegraph.svg", "the same as a flame graph"),
+    ("api/leaks", "what grows without bound, and why the rest is not accused"),
     ("api/memory", "memory gauges and heapward's own figures"),
     ("metrics", "the same for Prometheus"),
     ("healthz", "whether the watcher lives"),
@@ -70,6 +71,7 @@ pub(super) enum Endpoint<'p> {
     Symbol,
     Cpu,
     Memory,
+    Leaks,
     Snapshots,
     Snapshot(&'p str),
     SnapshotProfile(&'p str),
@@ -96,6 +98,7 @@ impl<'p> Endpoint<'p> {
             ["debug", "pprof", "symbol"] => Self::Symbol,
             ["debug", "pprof", "profile"] => Self::Cpu,
             ["api", "memory"] => Self::Memory,
+            ["api", "leaks"] => Self::Leaks,
             ["api", "snapshots"] => Self::Snapshots,
             ["api", "snapshots", selector] => Self::Snapshot(selector),
             ["api", "snapshots", selector, "heap.prof"] => Self::SnapshotProfile(selector),
@@ -138,6 +141,7 @@ pub(super) async fn answer(
         Endpoint::Symbol => pprof::symbol(shared, parts, body).await,
         Endpoint::Cpu => pprof::profile(shared, parts).await,
         Endpoint::Memory => no_parameters(parts).map(|()| answer::json(StatusCode::OK, &MemoryReport::of(shared))),
+        Endpoint::Leaks => leaks(shared, parts).await,
         Endpoint::Snapshots if parts.method == Method::POST => take(shared, parts).await,
         Endpoint::Snapshots => no_parameters(parts).map(|()| answer::json(StatusCode::OK, &SnapshotList::of(shared))),
         Endpoint::Snapshot(selector) => one(shared, parts, selector.parse()?),
@@ -243,6 +247,20 @@ async fn top(shared: &Arc<Shared>, parts: &Parts, selector: Selector) -> Result<
             answer::text(StatusCode::OK, table(&top, by))
         } else {
             answer::json(StatusCode::OK, &TopReport::of(top, profile.time, profile.comments))
+        })
+    })
+    .await
+}
+
+async fn leaks(shared: &Arc<Shared>, parts: &Parts) -> Result<Answer> {
+    no_parameters(parts)?;
+    let as_text = accept(parts).contains("text/plain");
+    render(shared, move |shared, namer| {
+        let report = shared.leaks(namer);
+        Ok(if as_text {
+            answer::text(StatusCode::OK, report.to_string())
+        } else {
+            answer::json(StatusCode::OK, &report)
         })
     })
     .await

@@ -7,7 +7,7 @@ use crate::rust_source::{Token, tokens};
 
 /// Every module at the top of the crate, with those that it may import. Nothing points up: a module is below all that
 /// may import it.
-const LAYERS: [(&str, &[&str]); 15] = [
+const LAYERS: [(&str, &[&str]); 16] = [
     // Of tests alone, and open to all.
     (GOLDEN, &[]),
     ("error", &[]),
@@ -26,6 +26,7 @@ const LAYERS: [(&str, &[&str]); 15] = [
         "handle",
         &["http", "profiler", "snapshot", "policy", "collect", "format", "analysis", "profile", "error", "system"],
     ),
+    ("testing", &["profiler", "analysis", "profile", "error"]),
     ("install", &["system"]),
 ];
 
