@@ -7,6 +7,7 @@
 mod accuse;
 mod age;
 mod aged;
+mod course;
 mod flow;
 mod judge;
 mod judgement;

@@ -24,13 +24,19 @@ const RECENT_SIGMAS: f64 = 1.5;
 
 /// So much of what was born in the recent part may have been freed of what was there before: a leak's cohorts do not
 /// decay, a full cache's do.
-const MOST_DECAY: f64 = 0.5;
+const MOST_DECAY: f64 = 0.4;
+
+/// Births at this share of their mean rate are as good as none.
+const QUIET: f64 = 0.2;
+
+/// Of a pure leak no sample is seen where six should be once in 400 times.
+const LEAST_MISSED: f64 = 6.0;
 
 /// A pause that is no longer than this part of an earlier one is a pause, and not the end of growth.
 const LEAST_PAUSE: f64 = 0.6;
 
 /// How far below the mean rate churn may hide the growth of all that is alive, in standard deviations.
-const MOST_HIDDEN_SIGMAS: f64 = 2.0;
+const MOST_HIDDEN_SIGMAS: f64 = 3.0;
 
 /// What grew without the best epoch must be significant at this, so that no step passes.
 const SIGNIFICANT_WITHOUT_BEST: f64 = 0.05;
@@ -60,6 +66,8 @@ pub(super) struct Window<'a> {
     pub(super) old: Aged<'a>,
     /// The first snapshot at which the old is known.
     pub(super) first: usize,
+    /// Whether not even the whole history is as long as objects need here to get old.
+    is_too_short: bool,
     /// Bytes that one sample stands for.
     weight: f64,
     /// Share of what was allocated since the first snapshot that is alive.
@@ -71,8 +79,8 @@ pub(super) struct Window<'a> {
 pub(super) enum Refusal {
     /// The growth of what is judged is not significant.
     Insignificant,
-    /// The site has given back as much, in bytes.
-    Fell(f64),
+    /// The site has been seen to give back as much.
+    Fell,
     /// One epoch made it; the snapshot that ended that.
     OneEpoch(usize),
     /// It does not go on.
@@ -80,16 +88,17 @@ pub(super) enum Refusal {
 }
 
 impl<'a> Window<'a> {
-    pub(super) fn new(series: &'a Series, start: usize, last: usize) -> Self {
+    pub(super) fn new(series: &'a Series, base: usize, start: usize, last: usize) -> Self {
         let all = Aged::new(series, 0.0);
-        let seconds = all.time(last) - all.time(start);
+        let seconds = all.time(last) - all.time(base);
         let wanted = Age::of(series, 0).usual_lifetime.map_or(0.0, |usual| OLD * usual);
-        let old = Aged::new(series, wanted.min(MOST_AGE * seconds));
+        let most = MOST_AGE * seconds;
+        let old = Aged::new(series, wanted.min(most));
         let first = old.first(start);
         let flow = all.flow(start, last);
         let allocated = |at: usize| series.points.get(at).map_or(0.0, |point| point.allocated_bytes);
         let alive_share = all.flow(0, last).born.estimated_bytes / (allocated(last) - allocated(0));
-        Self { start, last, all, flow, old, first, weight: flow.weight(), alive_share }
+        Self { start, last, all, flow, old, first, is_too_short: wanted > seconds, weight: flow.weight(), alive_share }
     }
 
     /// Seconds of the window.
@@ -111,15 +120,18 @@ impl<'a> Window<'a> {
         if growth <= 0.0 || p * tries > SIGNIFICANT {
             return Err(Refusal::Insignificant);
         }
+        if self.is_too_short && self.alive_share < LEAST_ALIVE {
+            return Err(Refusal::Insignificant);
+        }
         let fall = self.fall(aged);
         if fall * LEAST_OVER_FALL > growth {
-            return Err(Refusal::Fell(fall));
+            return Err(Refusal::Fell);
         }
         let rate = growth / (aged.time(self.last) - aged.time(first));
         self.without_best_epoch(aged, first, rate)?;
         let from = self.recent_start(first);
         let recent = aged.flow(from, self.last);
-        self.goes_on(from, rate, recent)?;
+        self.goes_on(aged, first, rate)?;
         Ok((p, Fact::StillGrowing { recent: recent.interval(), seconds: aged.time(self.last) - aged.time(from) }))
     }
 
@@ -129,9 +141,11 @@ impl<'a> Window<'a> {
         if rest.growth() < LEAST_WITHOUT_BEST * expected || rest.p_value() > SIGNIFICANT_WITHOUT_BEST {
             return Err(Refusal::OneEpoch(at));
         }
-        // A snapshot can fall into a step.
+        // A snapshot can fall into a step. What came besides may be too young to be old.
         let (at, rest, expected) = self.without(aged, first, rate, 2);
-        if rest.growth() < LEAST_WITHOUT_BEST * expected && expected > LEAST_SAMPLES * self.weight {
+        let step = aged.flow(first, self.last).growth() - rest.growth();
+        let besides = rest.growth().max(self.flow.growth() - step);
+        if besides < LEAST_WITHOUT_BEST * expected && expected > LEAST_SAMPLES * self.weight {
             return Err(Refusal::OneEpoch(at));
         }
         Ok(())
@@ -157,7 +171,9 @@ impl<'a> Window<'a> {
     }
 
     /// The growth goes on since the snapshot `from`, by what is judged and by all that is alive.
-    fn goes_on(&self, from: usize, rate: f64, recent: Flow) -> Result<(), Refusal> {
+    fn goes_on(&self, aged: &Aged<'_>, first: usize, rate: f64) -> Result<(), Refusal> {
+        let from = self.recent_start(first);
+        let recent = aged.flow(from, self.last);
         let expected = rate * (self.all.time(self.last) - self.all.time(from));
         let growth = recent.growth();
         if growth < LEAST_RECENT * expected || growth < RECENT_SIGMAS * recent.variance().sqrt() {
@@ -165,37 +181,17 @@ impl<'a> Window<'a> {
         }
         // What has grown old shows late that a cache is full.
         let all = self.all.flow(from, self.last);
-        let hidden = MOST_HIDDEN_SIGMAS * all.variance().sqrt() + self.given_back(from);
-        if all.growth() + hidden < LEAST_RECENT * expected {
+        let hidden = MOST_HIDDEN_SIGMAS * all.variance().sqrt() + self.given_back();
+        if expected > hidden && all.growth() < LEAST_RECENT * expected {
             return Err(Refusal::Stopped);
         }
         if recent.freed.estimated_bytes > MOST_DECAY * recent.born.estimated_bytes {
             return Err(Refusal::Stopped);
         }
-        match self.quiet_since(rate) {
-            Some(_) => Err(Refusal::Stopped),
-            None => Ok(()),
+        if ended(&aged.births(first, self.last), self.weight) {
+            return Err(Refusal::Stopped);
         }
-    }
-
-    /// Since which snapshot the site has not grown, although it had never paused so long before.
-    fn quiet_since(&self, rate: f64) -> Option<usize> {
-        let levels: Vec<f64> = (self.start..=self.last).map(|at| self.all.level(at)).collect();
-        let level = |at: usize| levels.get(at - self.start).copied().unwrap_or(0.0);
-        (self.start + 1..self.last).find(|&at| {
-            let seconds = self.all.time(self.last) - self.all.time(at);
-            let expected = LEAST_RECENT * rate * seconds;
-            let flow = self.all.flow(at, self.last);
-            let hidden = MOST_HIDDEN_SIGMAS * (flow.variance() + self.weight * expected).sqrt() + self.given_back(at);
-            if flow.growth() + hidden >= expected {
-                return false;
-            }
-            let paused = |from: usize, to: usize| {
-                let pause = self.all.time(to) - self.all.time(from);
-                pause >= LEAST_PAUSE * seconds && level(to) - level(from) < 0.2 * rate * pause
-            };
-            !(self.start..at).any(|from| (from + 1..=at).any(|to| paused(from, to)))
-        })
+        Ok(())
     }
 
     /// Where the recent part begins, for what is known from the snapshot `first` on.
@@ -207,11 +203,11 @@ impl<'a> Window<'a> {
         (first..self.last).rev().find(|&at| self.all.time(at) <= reached).unwrap_or(first)
     }
 
-    /// The most by which all that is alive had fallen until the snapshot `until`: by as much may it hide growth again.
-    fn given_back(&self, until: usize) -> f64 {
+    /// The most by which all that is alive has fallen, chance included: as much growth can be hidden by it.
+    fn given_back(&self) -> f64 {
         let mut highest = f64::NEG_INFINITY;
         let mut most = 0.0_f64;
-        for level in (0..=until).map(|at| self.all.level(at)) {
+        for level in (0..=self.last).map(|at| self.all.level(at)) {
             highest = highest.max(level);
             most = most.max(highest - level);
         }
@@ -232,4 +228,26 @@ impl<'a> Window<'a> {
         }
         most
     }
+}
+
+/// Whether births of what is alive ended, although they had never paused so long before.
+fn ended(births: &[(usize, f64, Sums)], weight: f64) -> bool {
+    let sum = |part: &[(usize, f64, Sums)]| {
+        part.iter().fold((0.0, 0.0), |(seconds, bytes), (_, more, born)| (seconds + more, bytes + born.estimated_bytes))
+    };
+    let (all_seconds, all_bytes) = sum(births);
+    let rate = all_bytes / all_seconds;
+    let is_quiet = |(seconds, bytes): (f64, f64)| bytes <= QUIET * rate * seconds;
+    (1..births.len()).any(|at| {
+        let (before, after) = births.split_at(at);
+        let end = sum(after);
+        let paused = || {
+            let parts = (0..before.len()).flat_map(|from| (from + 1..=before.len()).map(move |to| (from, to)));
+            parts
+                .filter_map(|(from, to)| before.get(from..to))
+                .map(sum)
+                .any(|part| part.0 >= LEAST_PAUSE * end.0 && is_quiet(part))
+        };
+        is_quiet(end) && rate * end.0 >= LEAST_MISSED * weight && !paused()
+    })
 }
