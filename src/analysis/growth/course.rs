@@ -35,6 +35,7 @@ pub(super) fn course(window: &Window<'_>, refusal: Refusal) -> (Shape, Fact) {
     match refusal {
         Refusal::OneEpoch(at) => one_epoch(window, at),
         Refusal::Stopped => stopped(window),
+        Refusal::TooShort(usual) => (Shape::Inconclusive, Fact::TooShort { usual }),
         Refusal::Insignificant | Refusal::Fell => {
             let (aged, first) = window.judged();
             let old = aged.flow(first, *last).interval();

@@ -83,7 +83,7 @@ fn judgement(
         shape,
         fact,
         age: Age::of(series, start),
-        posterior: Posterior { freed: samples.saturating_sub(samples_before).saturating_sub(alive), alive },
+        posterior: samples.saturating_sub(samples_before).checked_sub(alive).map(|freed| Posterior { freed, alive }),
         alive_share: (allocated > 0.0).then(|| (window.flow.born.estimated_bytes / allocated).min(1.0)),
         detection_limit: detection_limit(&window.flow, interval.bytes() as f64),
     }

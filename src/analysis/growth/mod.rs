@@ -12,6 +12,7 @@ mod flow;
 mod judge;
 mod judgement;
 mod limit;
+mod pause;
 mod posterior;
 mod probability;
 mod rate;

@@ -1,7 +1,7 @@
 //! A part of a history, up to its end, with what a site did in it.
 
 use super::age::{Age, OLD};
-use super::{Aged, Fact, Flow};
+use super::{Aged, Fact, Flow, pause};
 use crate::analysis::Series;
 use crate::profile::Sums;
 
@@ -25,15 +25,6 @@ const RECENT_SIGMAS: f64 = 1.5;
 /// So much of what was born in the recent part may have been freed of what was there before: a leak's cohorts do not
 /// decay, a full cache's do.
 const MOST_DECAY: f64 = 0.4;
-
-/// Births at this share of their mean rate are as good as none.
-const QUIET: f64 = 0.2;
-
-/// Of a pure leak no sample is seen where six should be once in 400 times.
-const LEAST_MISSED: f64 = 6.0;
-
-/// A pause that is no longer than this part of an earlier one is a pause, and not the end of growth.
-const LEAST_PAUSE: f64 = 0.6;
 
 /// How far below the mean rate churn may hide the growth of all that is alive, in standard deviations.
 const MOST_HIDDEN_SIGMAS: f64 = 3.0;
@@ -66,8 +57,8 @@ pub(super) struct Window<'a> {
     pub(super) old: Aged<'a>,
     /// The first snapshot at which the old is known.
     pub(super) first: usize,
-    /// Whether not even the whole history is as long as objects need here to get old.
-    is_too_short: bool,
+    /// The usual lifetime, in seconds, if not even the whole history is as long as objects need here to get old.
+    too_short_for: Option<f64>,
     /// Bytes that one sample stands for.
     weight: f64,
     /// Share of what was allocated since the first snapshot that is alive.
@@ -79,6 +70,8 @@ pub(super) struct Window<'a> {
 pub(super) enum Refusal {
     /// The growth of what is judged is not significant.
     Insignificant,
+    /// Objects here usually live so many seconds that nothing in the history can be told to stay.
+    TooShort(f64),
     /// The site has been seen to give back as much.
     Fell,
     /// One epoch made it; the snapshot that ended that.
@@ -91,14 +84,25 @@ impl<'a> Window<'a> {
     pub(super) fn new(series: &'a Series, base: usize, start: usize, last: usize) -> Self {
         let all = Aged::new(series, 0.0);
         let seconds = all.time(last) - all.time(base);
-        let wanted = Age::of(series, 0).usual_lifetime.map_or(0.0, |usual| OLD * usual);
+        let usual = Age::of(series, 0).usual_lifetime;
+        let wanted = usual.map_or(0.0, |usual| OLD * usual);
         let most = MOST_AGE * seconds;
         let old = Aged::new(series, wanted.min(most));
         let first = old.first(start);
         let flow = all.flow(start, last);
         let allocated = |at: usize| series.points.get(at).map_or(0.0, |point| point.allocated_bytes);
         let alive_share = all.flow(0, last).born.estimated_bytes / (allocated(last) - allocated(0));
-        Self { start, last, all, flow, old, first, is_too_short: wanted > seconds, weight: flow.weight(), alive_share }
+        Self {
+            start,
+            last,
+            all,
+            flow,
+            old,
+            first,
+            too_short_for: usual.filter(|_| wanted > seconds),
+            weight: flow.weight(),
+            alive_share,
+        }
     }
 
     /// Seconds of the window.
@@ -120,8 +124,10 @@ impl<'a> Window<'a> {
         if growth <= 0.0 || p * tries > SIGNIFICANT {
             return Err(Refusal::Insignificant);
         }
-        if self.is_too_short && self.alive_share < LEAST_ALIVE {
-            return Err(Refusal::Insignificant);
+        if let Some(usual) = self.too_short_for
+            && self.alive_share < LEAST_ALIVE
+        {
+            return Err(Refusal::TooShort(usual));
         }
         let fall = self.fall(aged);
         if fall * LEAST_OVER_FALL > growth {
@@ -188,7 +194,7 @@ impl<'a> Window<'a> {
         if recent.freed.estimated_bytes > MOST_DECAY * recent.born.estimated_bytes {
             return Err(Refusal::Stopped);
         }
-        if ended(&aged.births(first, self.last), self.weight) {
+        if pause::ended(&aged.births(first, self.last), self.weight) {
             return Err(Refusal::Stopped);
         }
         Ok(())
@@ -228,26 +234,4 @@ impl<'a> Window<'a> {
         }
         most
     }
-}
-
-/// Whether births of what is alive ended, although they had never paused so long before.
-fn ended(births: &[(usize, f64, Sums)], weight: f64) -> bool {
-    let sum = |part: &[(usize, f64, Sums)]| {
-        part.iter().fold((0.0, 0.0), |(seconds, bytes), (_, more, born)| (seconds + more, bytes + born.estimated_bytes))
-    };
-    let (all_seconds, all_bytes) = sum(births);
-    let rate = all_bytes / all_seconds;
-    let is_quiet = |(seconds, bytes): (f64, f64)| bytes <= QUIET * rate * seconds;
-    (1..births.len()).any(|at| {
-        let (before, after) = births.split_at(at);
-        let end = sum(after);
-        let paused = || {
-            let parts = (0..before.len()).flat_map(|from| (from + 1..=before.len()).map(move |to| (from, to)));
-            parts
-                .filter_map(|(from, to)| before.get(from..to))
-                .map(sum)
-                .any(|part| part.0 >= LEAST_PAUSE * end.0 && is_quiet(part))
-        };
-        is_quiet(end) && rate * end.0 >= LEAST_MISSED * weight && !paused()
-    })
 }
