@@ -64,4 +64,4 @@ macro_rules! assert_no_growth {
     };
 }
 
-pub use crate::assert_no_growth;
+pub use assert_no_growth;
