@@ -135,6 +135,7 @@ impl Watcher {
             cohorts: capture.cohorts,
             totals: capture.totals,
             live_objects: capture.live_objects,
+            tables_bytes: self.shared.collector.tables_bytes(),
             dropped_objects: capture.dropped_objects,
             dropped_stacks: capture.dropped_stacks,
             mappings: self.mappings(),

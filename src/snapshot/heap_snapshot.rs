@@ -27,6 +27,8 @@ pub(crate) struct Snapshot {
     pub(crate) live: (f64, f64),
     /// Sampled objects alive.
     pub(crate) live_objects: u64,
+    /// Estimate of the resident bytes of the collector's tables.
+    pub(crate) tables_bytes: u64,
     /// Samples that had found no room until then.
     pub(crate) dropped_objects: u64,
     /// Samples whose stack had found no room until then.

@@ -123,6 +123,7 @@ mod tests {
             totals: Vec::new(),
             live: (0.0, 0.0),
             live_objects: 0,
+            tables_bytes: 0,
             dropped_objects: 0,
             dropped_stacks: 0,
             mappings: Arc::new([]),

@@ -20,7 +20,7 @@ const LAYERS: [(&str, &[&str]); 15] = [
     ("collect", &["system", "format", "profile", "error"]),
     ("snapshot", &["policy", "format", "profile", "error"]),
     ("profiler", &["snapshot", "policy", "symbolize", "collect", "format", "system", "profile", "error"]),
-    ("metrics", &["profiler", "policy", "collect", "profile", "error"]),
+    ("metrics", &["profiler", "policy", "collect", "analysis", "profile", "error"]),
     ("http", &["metrics", "profiler", "snapshot", "collect", "format", "analysis", "profile", "error"]),
     (
         "handle",
