@@ -5,7 +5,7 @@ mod series;
 mod top;
 mod verdict;
 
-pub(crate) use rss::{Breakdown, Own};
+pub(crate) use rss::{Breakdown, Own, SMALL_BYTES};
 pub(crate) use series::{Point, Series};
 pub(crate) use top::{Site, Top, TopRow};
 pub(crate) use verdict::{HeapGrowth, Verdict};

@@ -13,9 +13,20 @@
 
 use crate::profile::{AllocatorMemory, ByteSize, Interval, Reading};
 
-/// What jemalloc takes for a sampled object that is smaller: SC_LARGE_MINCLASS of its `sc.h`, at pages of 4 KiB. It counts
-/// all of that as allocated.
-const SAMPLED_OBJECT_BYTES: u64 = 16 << 10;
+/// Sampled objects below this, SC_LARGE_MINCLASS in jemalloc's sc.h at pages of 4 KiB, get pages of their own, and are *not*
+/// in `allocated`: `arena_large_malloc_stats_update` in its arena.c counts them for a bin, but not as a region of it, and
+/// of bins `allocated` is regions times size. So they would pass for slack. With larger pages some are missed here.
+pub(crate) const SMALL_BYTES: u64 = 16 << 10;
+
+/// A sampled small object has one page more than it needs, for its random offset (`cache_oblivious`). It may be untouched.
+const PAD_BYTES: u64 = 4096;
+
+/// How far one entry of jemalloc's index reaches, over the size of that entry: 4 KiB and 8 bytes.
+const BYTES_PER_INDEX_BYTE: u64 = 512;
+
+/// A difference between count and samples below this is not worth a word: what a program allocates before it starts
+/// heapward, and what heapward's threads work with, is not sampled.
+const NEVER_SAMPLED_BYTES: u64 = 8 << 20;
 
 /// What heapward itself takes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -24,8 +35,10 @@ pub(crate) struct Own {
     pub tables: u64,
     /// What it holds in jemalloc's heap, where nothing of it is sampled: kept snapshots and names.
     pub heap: u64,
-    /// Sampled objects alive.
+    /// Sampled objects alive of less than [`SMALL_BYTES`].
     pub sampled_objects: u64,
+    /// Their bytes.
+    pub sampled_bytes: u64,
 }
 
 /// The parts of RSS, in bytes. What is unknown is `None`.
@@ -65,13 +78,13 @@ pub(crate) struct Breakdown {
 pub(crate) struct HeapParts {
     /// What the service holds, as far as it is in memory.
     pub live: u64,
-    /// Rests of pages with at least one live allocation: active − allocated.
+    /// Rests of pages with at least one live allocation: active − live.
     pub slack: u64,
     /// Pages without a live allocation that jemalloc has not given back: dirty, and muzzy ones, which the kernel may take.
     pub dirty: u64,
     /// jemalloc's own tables.
     pub metadata: u64,
-    /// What the service holds by jemalloc's exact count, in memory or not.
+    /// What the service holds, in memory or not: jemalloc's exact count, and the sampled objects that it misses.
     pub allocated: u64,
     /// Address space that is kept for later. Its pages are given back: it is no part of RSS.
     pub retained: u64,
@@ -86,8 +99,10 @@ impl Breakdown {
         let mapped_files = process.files.map(|bytes| take(bytes, &mut left));
         let shared_memory = process.shared_memory.map(|bytes| take(bytes, &mut left));
         let heapward = take(own.tables, &mut left);
-        let claimed = reading.allocator.as_ref().map(HeapParts::of);
-        let heap = claimed.map(|claimed| claimed.granted(reading.allocator.and_then(|memory| memory.muzzy), &mut left));
+        let claimed = reading.allocator.as_ref().map(|memory| HeapParts::of(memory, own));
+        let muzzy = reading.allocator.and_then(|memory| memory.muzzy).unwrap_or(0);
+        let pads = own.sampled_objects.saturating_mul(PAD_BYTES);
+        let heap = claimed.map(|claimed| claimed.granted(muzzy, pads, &mut left));
         let not_resident = (own.tables - heapward)
             .saturating_add(claimed.map_or(0, |claimed| claimed.sum()) - heap.map_or(0, |heap| heap.sum()));
         let mut parts = Self {
@@ -129,7 +144,7 @@ impl Breakdown {
             let swapped = swapped.map_or(String::new(), |swap| format!(" ({} are in swap)", ByteSize::bytes(swap)));
             notes.push(format!(
                 "{} that jemalloc or heapward count are not in memory: never touched, swapped out{swapped}, or taken back by \
-                 the kernel; they are cut from the parts, from the live heap first",
+                 the kernel; they are cut from the parts",
                 ByteSize::bytes(self.not_resident)
             ));
         }
@@ -139,21 +154,25 @@ impl Breakdown {
 }
 
 impl HeapParts {
-    fn of(memory: &AllocatorMemory) -> Self {
+    fn of(memory: &AllocatorMemory, own: Own) -> Self {
+        let allocated = memory.allocated.saturating_add(own.sampled_bytes);
         // What jemalloc calls resident is active + dirty + pages of metadata (`pa_shard_stats_merge` in its pa_extra.c), so
         // the difference is the metadata that is in memory. `metadata` itself is not: parts of it are allocations, and in
-        // `active` already. Under `metadata_thp` whole huge pages may be in memory beyond this; they are in `other` then.
+        // `active` already. The index is large and in memory only for the addresses that are in use, one entry for a page.
+        // Assumed is `metadata_thp:disabled`, the default: else whole huge pages may be in memory beyond this, in `other`.
         let beyond_active = memory.resident.saturating_sub(memory.active);
         let (dirty, metadata) = match memory.dirty {
             Some(dirty) => (dirty, beyond_active.saturating_sub(dirty)),
             None => (beyond_active.saturating_sub(memory.metadata), memory.metadata.min(beyond_active)),
         };
+        let indexed = memory.mapped.saturating_add(memory.retained) / BYTES_PER_INDEX_BYTE;
+        let metadata = metadata.saturating_sub(memory.metadata_index.unwrap_or(0).saturating_sub(indexed));
         Self {
-            live: memory.allocated,
-            slack: memory.active.saturating_sub(memory.allocated),
+            live: allocated,
+            slack: memory.active.saturating_sub(allocated),
             dirty: dirty.saturating_add(memory.muzzy.unwrap_or(0)),
             metadata,
-            allocated: memory.allocated,
+            allocated,
             retained: memory.retained,
         }
     }
@@ -169,13 +188,14 @@ impl HeapParts {
 
     /// The same with as much of each as there is in `left`, those first that are the most likely to be in memory: dirty pages
     /// and rests of pages mostly were in use once, but what a service has allocated it need not have touched. The `muzzy`
-    /// part of `dirty` comes last, as the kernel may have taken it back.
-    fn granted(self, muzzy: Option<u64>, left: &mut u64) -> Self {
-        let muzzy = muzzy.unwrap_or(0).min(self.dirty);
+    /// part of `dirty` comes last, as the kernel may have taken it back, and before it the `pads` in `slack`.
+    fn granted(self, muzzy: u64, pads: u64, left: &mut u64) -> Self {
+        let (muzzy, pads) = (muzzy.min(self.dirty), pads.min(self.slack));
         let metadata = take(self.metadata, left);
         let dirty = take(self.dirty - muzzy, left);
-        let slack = take(self.slack, left);
+        let slack = take(self.slack - pads, left);
         let live = take(self.live, left);
+        let slack = slack + take(pads, left);
         Self { live, slack, dirty: dirty + take(muzzy, left), metadata, ..self }
     }
 }
@@ -189,16 +209,15 @@ fn take(bytes: u64, left: &mut u64) -> u64 {
 
 /// How jemalloc's count and the samples disagree, beyond what is never sampled.
 fn disagreement(memory: &AllocatorMemory, estimate: Interval, own: Own) -> Option<String> {
-    let allocated = memory.allocated;
+    let allocated = memory.allocated.saturating_add(own.sampled_bytes);
     let base = memory.resident.saturating_sub(memory.active).saturating_sub(memory.dirty.unwrap_or(0));
-    // jemalloc counts these and no sample shows them: its own allocations, what threads keep for later, heapward's own,
-    // and what a sampled object takes beyond its size.
+    // jemalloc counts these and no sample shows them: its own allocations, what threads keep for later, heapward's own.
     let never_sampled = memory
         .metadata
         .saturating_sub(base)
         .saturating_add(memory.thread_caches.unwrap_or(0))
         .saturating_add(own.heap)
-        .saturating_add(own.sampled_objects.saturating_mul(SAMPLED_OBJECT_BYTES));
+        .saturating_add(NEVER_SAMPLED_BYTES);
     let bytes = |value: f64| ByteSize::bytes(value.round().max(0.0) as u64);
     let range = format!("{} to {}", bytes(estimate.low), bytes(estimate.high));
     if allocated.saturating_sub(never_sampled) as f64 > estimate.high {

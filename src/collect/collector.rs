@@ -287,17 +287,24 @@ impl Collector {
         cohorts
     }
 
-    /// Sums over the objects that are alive, which are not copied; `None` where jemalloc's dumps are read instead.
-    pub(crate) fn live_sums(&self) -> Option<Sums> {
+    /// Sums over the objects that are alive, and over those of less than `small` bytes; none is copied. `None` where jemalloc's
+    /// dumps are read instead.
+    pub(crate) fn live_sums(&self, small: u64) -> Option<[Sums; 2]> {
         if self.is_quiet() || self.source != Source::Hooks {
             return None;
         }
         // Sizes of one shard at a time: an exponential takes too long to be computed under its lock.
-        let mut state = (Vec::new(), Sums::default());
-        let weigh = |(sizes, sums): &mut (Vec<u64>, Sums)| {
-            sizes.drain(..).for_each(|usable| *sums += self.interval.weigh(usable));
+        let mut state = (Vec::new(), [Sums::default(); 2]);
+        let weigh = |(sizes, [all, below]): &mut (Vec<u64>, [Sums; 2])| {
+            for usable in sizes.drain(..) {
+                let sums = self.interval.weigh(usable);
+                *all += sums;
+                if usable < small {
+                    *below += sums;
+                }
+            }
         };
-        let make_room = |state: &mut (Vec<u64>, Sums), room: usize| {
+        let make_room = |state: &mut (Vec<u64>, [Sums; 2]), room: usize| {
             weigh(state);
             state.0.reserve(room);
         };

@@ -10,7 +10,7 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Unit;
 
-use crate::analysis::{Breakdown, Own};
+use crate::analysis::{Breakdown, Own, SMALL_BYTES};
 use crate::collect::{CollectorStats, Source};
 use crate::policy::Reason;
 use crate::profiler::{Shared, Status};
@@ -82,7 +82,9 @@ impl Out<'_> {
     /// The parts of RSS, which sum up to it.
     fn rss(&mut self, shared: &Shared, status: &Status) -> fmt::Result {
         let Some(reading) = &status.reading else { return Ok(()) };
-        let own = Own { tables: shared.collector().tables_bytes(), ..Own::default() };
+        let [_, small] = shared.collector().live_sums(SMALL_BYTES).unwrap_or_default();
+        let tables = shared.collector().tables_bytes();
+        let own = Own { tables, heap: 0, sampled_objects: small.objects, sampled_bytes: small.bytes };
         let parts = Breakdown::of(reading, None, own);
         let heap = parts.heap;
         self.bytes("rss_live_heap", "RSS: live heap, by jemalloc's count", heap.map(|heap| heap.live))?;

@@ -37,6 +37,8 @@ pub(crate) struct AllocatorMemory {
     /// jemalloc's own tables. Some of them (of its profiler, of thread caches) are allocations too, and so in `allocated`
     /// and `active` as well.
     pub metadata: u64,
+    /// Of the tables, the index from address to extent: large, and mostly never touched. `None` where jemalloc does not say.
+    pub metadata_index: Option<u64>,
     /// Pages with no live allocation that jemalloc has not given back yet; `None` where it does not say.
     pub dirty: Option<u64>,
     /// Pages that the kernel may take back when it wants them (MADV_FREE), and that count as RSS until then; not in

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::analysis::{Breakdown, HeapGrowth, Own, Verdict};
+use crate::analysis::{Breakdown, HeapGrowth, Own, SMALL_BYTES, Verdict};
 use crate::collect::CollectorStats;
 use crate::profile::{Interval, Reading, Sums};
 use crate::profiler::Shared;
@@ -18,9 +18,9 @@ pub(super) struct Rss {
     verdict: &'static str,
     /// Sentences.
     why: String,
-    /// By jemalloc's count, as far as it is in memory.
+    /// By jemalloc's count and the sampled objects that it misses, as far as they are in memory.
     live_heap_bytes: Option<u64>,
-    /// By jemalloc's count, in memory or not.
+    /// The same, in memory or not.
     live_heap_allocated_bytes: Option<u64>,
     /// By the samples.
     live_heap_estimate: Option<Estimate>,
@@ -58,8 +58,10 @@ impl Rss {
     /// At `reading`, beside the first snapshot.
     pub(super) fn now(reading: &Reading, stats: &CollectorStats, shared: &Shared) -> Self {
         let baseline = shared.history().find(Selector::Baseline).ok();
-        let live = shared.collector().live_sums().map(|sums| live_interval(&sums));
-        let own = Own { tables: stats.tables_bytes, heap: own_heap(shared), sampled_objects: stats.live_objects };
+        let sums = shared.collector().live_sums(SMALL_BYTES);
+        let live = sums.map(|[all, _]| live_interval(&all));
+        let small = sums.map(|[_, small]| small).unwrap_or_default();
+        let own = own(stats.tables_bytes, &small, shared);
         Self::of(Breakdown::of(reading, live, own), baseline.as_deref(), shared)
     }
 
@@ -108,13 +110,17 @@ impl Estimate {
 }
 
 fn parts(snapshot: &Snapshot, live: Option<Interval>, shared: &Shared) -> Breakdown {
-    let own = Own { tables: snapshot.tables_bytes, heap: own_heap(shared), sampled_objects: snapshot.live_objects };
-    Breakdown::of(&snapshot.reading, live, own)
+    // Objects of one stack and epoch mostly are of one size; which of them are small is no longer known one by one.
+    let is_small = |sums: &Sums| sums.bytes < sums.objects.saturating_mul(SMALL_BYTES);
+    let mut small = Sums::default();
+    snapshot.cohorts.iter().map(|cohort| cohort.live).filter(is_small).for_each(|sums| small += sums);
+    Breakdown::of(&snapshot.reading, live, own(snapshot.tables_bytes, &small, shared))
 }
 
-/// About what heapward holds in the heap. Of now: what it was at an earlier snapshot is not kept.
-fn own_heap(shared: &Shared) -> u64 {
-    (shared.history().size_bytes() + shared.cached_symbol_bytes()) as u64
+/// What heapward takes, of which its part of the heap is that of now: what it was at an earlier snapshot is not kept.
+fn own(tables: u64, small: &Sums, shared: &Shared) -> Own {
+    let heap = (shared.history().size_bytes() + shared.cached_symbol_bytes()) as u64;
+    Own { tables, heap, sampled_objects: small.objects, sampled_bytes: small.bytes }
 }
 
 /// Bytes alive: the normal interval, and no less than was seen.
