@@ -27,7 +27,10 @@ impl Mapping {
             // SAFETY: within the mapping, which can be read, and written where `protection` says so.
             unsafe {
                 let byte = start.cast::<u8>().add(offset);
-                if protection & libc::PROT_WRITE != 0 { byte.write_volatile(7) } else { drop(byte.read_volatile()) }
+                match protection & libc::PROT_WRITE {
+                    0 => assert_eq!(byte.read_volatile(), 7),
+                    _ => byte.write_volatile(7),
+                }
             }
         }
         Self(start)

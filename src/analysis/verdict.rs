@@ -182,24 +182,22 @@ fn what_helps(slack: i128, dirty: i128) -> &'static str {
 
 /// The largest part that is no heap; of what grew since `base`, if there is one.
 fn largest_outside(now: &Breakdown, base: Option<&Breakdown>) -> String {
+    let outside = |parts: &Breakdown| {
+        [parts.mapped_files, parts.shared_memory, Some(parts.heapward), parts.other].map(Option::unwrap_or_default)
+    };
     let threads = now.threads.map_or(String::new(), |threads| format!(" of {threads} threads"));
-    let parts: [(fn(&Breakdown) -> Option<u64>, String); 4] = [
-        (|parts| parts.mapped_files, "pages of mapped files".to_owned()),
-        (|parts| parts.shared_memory, "shared memory".to_owned()),
-        (|parts| Some(parts.heapward), "heapward's own tables".to_owned()),
-        (
-            |parts| parts.other,
-            format!(
-                "other anonymous memory, which is stacks{threads}, mappings of the program's own, and other allocators"
-            ),
+    let names = [
+        "pages of mapped files".to_owned(),
+        "shared memory".to_owned(),
+        "heapward's own tables".to_owned(),
+        format!(
+            "other anonymous memory, which is stacks{threads}, mappings of the program's own, and other allocators"
         ),
     ];
-    let largest = parts
-        .into_iter()
-        .map(|(part, name)| (change(part(now).unwrap_or(0), base.and_then(part).unwrap_or(0)), name))
-        .max_by_key(|&(bytes, _)| bytes);
+    let changes = outside(now).into_iter().zip(base.map(outside).unwrap_or_default());
+    let largest = changes.map(|(now, before)| now.saturating_sub(before)).zip(names).max_by_key(|&(bytes, _)| bytes);
     let (bytes, name) = largest.unwrap_or_default();
-    format!("The largest part of it: {} {name}.", ByteSize::bytes(bytes.max(0) as u64))
+    format!("The largest part of it: {} {name}.", ByteSize::bytes(bytes))
 }
 
 /// In 128 bits, which the difference of two sizes, or of two sums of them, fits into.

@@ -269,7 +269,8 @@ mod tests {
         // One stack touches one page of the index, and half of the slots nearly all of them.
         table.intern(&[1; 10]);
         assert!((4096..=8192).contains(&table.resident_bytes_estimate()), "{}", table.resident_bytes_estimate());
-        (0..50_000).for_each(|n| drop(table.intern(&[n; 10])));
+        let ids: Vec<_> = (0..50_000).map(|n| table.intern(&[n; 10])).collect();
+        assert!(!ids.contains(&OVERFLOW));
         let all = 50_000 * (64 + 10 * 8) + table.index.len() as u64 * 8;
         let estimate = table.resident_bytes_estimate();
         assert!((all * 99 / 100..=all + 8192).contains(&estimate), "{estimate} of {all}");
