@@ -28,6 +28,9 @@ const BYTES_PER_INDEX_BYTE: u64 = 512;
 /// heapward, and what heapward's threads work with, is not sampled.
 const NEVER_SAMPLED_BYTES: u64 = 8 << 20;
 
+/// What is claimed beyond RSS is worth a word above this part of it: a hundredth. Some always is, as pages of tables.
+const NOTED: u64 = 100;
+
 /// What heapward itself takes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Own {
@@ -139,7 +142,7 @@ impl Breakdown {
             notes.push("jemalloc's figures could not be read: heap and other memory cannot be told apart".to_owned());
             return notes;
         };
-        if self.not_resident > 0 {
+        if self.not_resident > self.rss / NOTED {
             let swapped = self.swap.filter(|&swap| swap > 0);
             let swapped = swapped.map_or(String::new(), |swap| format!(" ({} are in swap)", ByteSize::bytes(swap)));
             notes.push(format!(
