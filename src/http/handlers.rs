@@ -206,13 +206,19 @@ async fn take(shared: &Arc<Shared>, parts: &Parts) -> Result<Answer> {
         let _ = reply.send(snapshot);
     })?;
     let snapshot = taken.await.map_err(|_| gave_up())??;
-    Ok(answer::json(StatusCode::CREATED, &SnapshotEntry::of(&snapshot)))
+    Ok(answer::json(StatusCode::CREATED, &entry(shared, &snapshot)))
+}
+
+/// A snapshot beside the first one.
+fn entry(shared: &Shared, snapshot: &Snapshot) -> SnapshotEntry {
+    let baseline = shared.history().find(Selector::Baseline).ok();
+    SnapshotEntry::of(snapshot, baseline.as_deref(), shared)
 }
 
 fn one(shared: &Shared, parts: &Parts, selector: Selector) -> Result<Answer> {
     no_parameters(parts)?;
     let snapshot = shared.history().find(selector)?;
-    Ok(answer::json(StatusCode::OK, &SnapshotEntry::of(&snapshot)))
+    Ok(answer::json(StatusCode::OK, &entry(shared, &snapshot)))
 }
 
 /// A snapshot, or what changed in it since `base`.
