@@ -1,0 +1,32 @@
+//! The history of every series of a monitor, each a vector that only grows and doubles as it does: about 250 KiB/s.
+
+use crate::common::Random;
+use crate::run::Run;
+
+const SERIES: usize = 64;
+
+#[derive(Clone, Copy, Debug)]
+struct Point {
+    _millis: u64,
+    _value: f64,
+}
+
+pub fn serve(run: &Run) {
+    let mut random = Random::of_thread(0);
+    // Some series have a point at every tick and some have many, so that they double at different times.
+    let paces: Vec<usize> = (0..SERIES).map(|_| random.within(1..9)).collect();
+    let mut history: Vec<Vec<Point>> = vec![Vec::new(); SERIES];
+    for tick in run.ticks() {
+        for (series, pace) in history.iter_mut().zip(&paces) {
+            for _ in 0..*pace {
+                record_point(series, Point { _millis: tick * 20, _value: random.next() as f64 });
+            }
+        }
+    }
+}
+
+/// The bug: nothing cuts the history off.
+#[inline(never)]
+fn record_point(series: &mut Vec<Point>, point: Point) {
+    series.push(point);
+}
