@@ -42,6 +42,8 @@ fn watch(workload: &Workload) -> Report {
         .poll_interval(Duration::from_millis(50))
         .min_interval(Duration::from_millis(250))
         .history(100)
+        // Names are those of the files themselves, on every machine.
+        .debug_dirs(Vec::<&str>::new())
         .start()
         .expect("heapward starts");
     let run = Run::begin();
@@ -84,7 +86,7 @@ fn report(workload: &Workload, profiler: &Profiler, looks: &[Look]) -> Report {
         let mut rank = 0;
         move |row| {
             rank += 1;
-            rank <= 5 || workload.label.sites().iter().any(|site| row.site.contains(site))
+            rank <= 5 || workload.label.is_leak(&row.site)
         }
     });
     let gaps = series.times.windows(2).filter_map(|pair| pair[1].duration_since(pair[0]).ok());

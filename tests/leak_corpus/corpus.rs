@@ -124,19 +124,18 @@ fn text(reader: JoinHandle<io::Result<Vec<u8>>>) -> String {
 /// What is wrong with a report, in words.
 fn complaints(workload: &Workload, report: &Report) -> Vec<String> {
     let mut wrong = Vec::new();
-    let sites = workload.label.sites();
-    let leaks = |site: &str| sites.iter().any(|leaking| site.contains(leaking));
-    for accused in report.accused.iter().filter(|accused| !leaks(&accused.site)) {
+    let is_leak = |site: &str| workload.label.is_leak(site);
+    for accused in report.accused.iter().filter(|accused| !is_leak(&accused.site)) {
         wrong.push(format!("falsely accused: {} of {}", accused.site, bytes(accused.growth.estimate)));
     }
     let truth = report.truth;
     match workload.label {
         Label::Leaks(sites) => {
-            if !report.accused.iter().any(|accused| accused.site.contains(sites[0])) {
-                wrong.push(format!("`{}` leaks and is not accused; what grew: {:#?}", sites[0], report.growth));
+            if !report.accused.iter().any(|accused| sites.has_named(&accused.site)) {
+                wrong.push(format!("{:?} leaks and is not accused; what grew: {:#?}", sites.one_of, report.growth));
             }
             // Whatever is said of it, it must have been seen.
-            let seen: f64 = report.growth.iter().filter(|row| leaks(&row.site)).map(|row| row.bytes as f64).sum();
+            let seen: f64 = report.growth.iter().filter(|row| is_leak(&row.site)).map(|row| row.bytes as f64).sum();
             let error = (SAMPLE_INTERVAL * truth.growth.max(0.0)).sqrt();
             if truth.growth < 128.0 * 1024.0 {
                 wrong.push(format!("its label is wrong: it grew by {}", bytes(truth.growth)));
@@ -177,7 +176,10 @@ fn print_head() {
 
 fn print_row(workload: &Workload, report: &Report) {
     let first = report.accused.first();
-    let label = if workload.label.sites().is_empty() { "steady" } else { "leaks" };
+    let label = match workload.label {
+        Label::Leaks(_) => "leaks",
+        Label::Steady => "steady",
+    };
     let [low, growth, high] = match first {
         Some(accused) => [accused.rate.low, accused.rate.estimate, accused.rate.high].map(bytes),
         None => [const { String::new() }; 3],

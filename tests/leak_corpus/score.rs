@@ -18,12 +18,10 @@ pub struct Score {
 
 impl Score {
     pub fn add(&mut self, workload: &Workload, report: &Report) {
-        let sites = workload.label.sites();
-        let leaks = |site: &str| sites.iter().any(|leaking| site.contains(leaking));
-        self.falsely_accused += report.accused.iter().filter(|accused| !leaks(&accused.site)).count();
+        self.falsely_accused += report.accused.iter().filter(|accused| !workload.label.is_leak(&accused.site)).count();
         match workload.label {
-            Label::Leaks(sites) if report.accused.iter().any(|accused| accused.site.contains(sites[0])) => {
-                self.found += 1;
+            Label::Leaks(sites) if report.accused.iter().any(|accused| sites.has_named(&accused.site)) => {
+                self.found += 1
             }
             Label::Leaks(_) => self.missed += 1,
             Label::Steady => self.left_alone += usize::from(report.accused.is_empty()),

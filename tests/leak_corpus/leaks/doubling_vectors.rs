@@ -1,4 +1,4 @@
-//! The history of every series of a monitor, each a vector that only grows and doubles as it does: about 250 KiB/s.
+//! The history of every series of a monitor, each a vector that only grows and doubles as it does: about 300 KiB/s.
 
 use crate::common::Random;
 use crate::run::Run;

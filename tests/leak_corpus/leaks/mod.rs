@@ -1,7 +1,11 @@
 //! Services that leak.
 
 pub mod beside_warm_cache;
+// Without this feature jemalloc serves Rust code alone, and nobody sees what C code does.
+#[cfg(feature = "c-malloc")]
 pub mod c_library;
+#[cfg(feature = "c-malloc")]
+pub mod c_patterns;
 pub mod doubling_vectors;
 pub mod error_path;
 pub mod forgotten_tasks;
