@@ -48,8 +48,24 @@ fn main() -> ExitCode {
     corpus::run(&chosen)
 }
 
-/// Whether the arguments of the harness ask for a workload: by a part of its name, or by no name at all.
+/// Options of the usual harness whose value is an argument of its own.
+const WITH_VALUE: [&str; 6] = ["--color", "--format", "--logfile", "--shuffle-seed", "--test-threads", "-Z"];
+
+/// Whether arguments such as those of the usual harness ask for a workload: by a part of its name, or by no name at all.
 fn is_chosen(name: &str, arguments: &[String]) -> bool {
-    let mut wanted = arguments.iter().filter(|argument| !argument.starts_with('-')).peekable();
-    wanted.peek().is_none() || wanted.any(|part| name.contains(part.as_str()))
+    let (mut is_wanted, mut is_any_wanted) = (false, true);
+    let mut arguments = arguments.iter().map(String::as_str);
+    while let Some(argument) = arguments.next() {
+        match argument {
+            "--skip" if arguments.next().is_some_and(|part| name.contains(part)) => return false,
+            "--skip" => {}
+            option if WITH_VALUE.contains(&option) => drop(arguments.next()),
+            option if option.starts_with('-') => {}
+            part => {
+                is_any_wanted = false;
+                is_wanted |= name.contains(part);
+            }
+        }
+    }
+    is_wanted || is_any_wanted
 }
