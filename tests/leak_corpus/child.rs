@@ -89,6 +89,7 @@ fn report(workload: &Workload, profiler: &Profiler, looks: &[Look]) -> Report {
             rank <= 5 || workload.label.is_leak(&row.site)
         }
     });
+    let last = series.times[series.times.len() - 1];
     let gaps = series.times.windows(2).filter_map(|pair| pair[1].duration_since(pair[0]).ok());
     Report {
         name: workload.name.to_owned(),
@@ -96,7 +97,9 @@ fn report(workload: &Workload, profiler: &Profiler, looks: &[Look]) -> Report {
         longest_gap_secs: gaps.max().unwrap_or_default().as_secs_f64(),
         accused,
         growth,
-        truth: truth(looks, &series),
+        truth: truth(looks, series.times[series.at(1, 3)], last),
+        truth_of_all: truth(looks, series.times[0], last),
+        peaks: peaks(looks),
         cpu_secs: cpu_secs(),
         verdict_secs,
     }
@@ -109,20 +112,18 @@ struct Look {
     held: i64,
 }
 
-fn truth(looks: &[Look], series: &Series) -> Truth {
+/// What grew between two snapshots.
+fn truth(looks: &[Look], from: SystemTime, to: SystemTime) -> Truth {
     let held_at = |time: SystemTime| {
         let look = looks.partition_point(|look| look.time < time).min(looks.len() - 1);
         looks[look].held as f64
     };
-    let (from, to) = (series.times[series.at(1, 3)], series.times[series.times.len() - 1]);
-    let peak = |looks: &[Look]| looks.iter().map(|look| look.held).max().unwrap_or(0);
+    Truth { growth: held_at(to) - held_at(from), secs: to.duration_since(from).unwrap_or_default().as_secs_f64() }
+}
+
+fn peaks(looks: &[Look]) -> [i64; 2] {
     let (first, second) = looks.split_at(looks.len() / 2);
-    Truth {
-        growth: held_at(to) - held_at(from),
-        secs: to.duration_since(from).unwrap_or_default().as_secs_f64(),
-        peak_of_first_half: peak(first),
-        peak_of_second_half: peak(second),
-    }
+    [first, second].map(|looks| looks.iter().map(|look| look.held).max().unwrap_or(0))
 }
 
 fn cpu_secs() -> f64 {

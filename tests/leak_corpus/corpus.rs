@@ -145,7 +145,7 @@ fn complaints(workload: &Workload, report: &Report) -> Vec<String> {
             }
         }
         Label::Steady => {
-            let (before, after) = (truth.peak_of_first_half, truth.peak_of_second_half);
+            let [before, after] = report.peaks;
             // A twentieth for what random numbers make of it.
             if after > before + before / 20 || before < 256 << 10 {
                 wrong.push(format!("its label is wrong: it held {before} bytes at most, then {after}"));
@@ -157,7 +157,7 @@ fn complaints(workload: &Workload, report: &Report) -> Vec<String> {
 
 fn print_head() {
     println!(
-        "\n{:<18} {:<7} {:<8} {:<44} {:>9} {:>9} {:>9} {:>9} {:<4} {:>5} {:>5} {:>5} {:>6}",
+        "\n{:<18} {:<7} {:<8} {:<44} {:>9} {:>9} {:>9} {:>9} {:<4} {:>9} {:>5} {:>5} {:>5} {:>6}",
         "workload",
         "label",
         "verdict",
@@ -167,6 +167,7 @@ fn print_head() {
         "high",
         "truth/s",
         "in",
+        "all/s",
         "snaps",
         "gap s",
         "cpu s",
@@ -186,11 +187,12 @@ fn print_row(workload: &Workload, report: &Report) {
     };
     let inside = first.map_or("", |accused| if accused.rate.contain(report.truth.rate()) { "yes" } else { "no" });
     println!(
-        "{:<18} {label:<7} {:<8} {:<44} {low:>9} {growth:>9} {high:>9} {:>9} {inside:<4} {:>5} {:>5.2} {:>5.2} {:>6.0}",
+        "{:<18} {label:<7} {:<8} {:<44} {low:>9} {growth:>9} {high:>9} {:>9} {inside:<4} {:>9} {:>5} {:>5.2} {:>5.2} {:>6.0}",
         workload.name,
         if report.accused.is_empty() { "steady" } else { "leaks" },
         first.map_or("", |accused| short(&accused.site)),
         bytes(report.truth.rate()),
+        bytes(report.truth_of_all.rate()),
         report.snapshots,
         report.longest_gap_secs,
         report.cpu_secs,

@@ -17,7 +17,12 @@ pub struct Report {
     pub accused: Vec<Accused>,
     /// The sites that grew the most, whether accused or not.
     pub growth: Vec<Growth>,
+    /// From the snapshot at a third of the run to the last.
     pub truth: Truth,
+    /// From the first snapshot to the last.
+    pub truth_of_all: Truth,
+    /// The most that the service held in the first half of the run and in the second, in bytes.
+    pub peaks: [i64; 2],
     /// CPU time of the whole child.
     pub cpu_secs: f64,
     /// How long heapward took to say who leaks.
@@ -58,17 +63,13 @@ impl Bounds {
     }
 }
 
-/// What the threads of the service really held, by jemalloc's own count, in bytes.
+/// What the threads of the service really held, by jemalloc's own count.
 #[derive(Clone, Copy, Debug, Deserialize, Serialize)]
 pub struct Truth {
-    /// More at the last snapshot than at that at a third of the run.
+    /// Bytes that they held more at the later snapshot.
     pub growth: f64,
-    /// Seconds between these two.
+    /// Seconds between the two.
     pub secs: f64,
-    /// The most in the first half of the run.
-    pub peak_of_first_half: i64,
-    /// The most in the second half.
-    pub peak_of_second_half: i64,
 }
 
 impl Truth {
