@@ -90,7 +90,7 @@ fn report(workload: &Workload, profiler: &Profiler, looks: &[Look]) -> Report {
         }
     });
     let last = series.times[series.times.len() - 1];
-    let gaps = series.times.windows(2).filter_map(|pair| pair[1].duration_since(pair[0]).ok());
+    let gaps = snapshots.windows(2).filter_map(|pair| pair[1].time.duration_since(pair[0].time).ok());
     Report {
         name: workload.name.to_owned(),
         snapshots: snapshots.len(),

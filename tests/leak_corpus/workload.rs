@@ -63,11 +63,6 @@ const fn steady(name: &'static str, serve: fn(&Run)) -> Workload {
     Workload { name, label: Label::Steady, serve }
 }
 
-/// Where the C library compiles patterns. Its files tell the names of few of its functions.
-const REGCOMP: [&str; 3] = ["regcomp", "re_compile_internal", "libc.so"];
-const UNDER_REGCOMP: [&str; 9] =
-    ["re_", "init_dfa", "parse_", "create_", "calc_", "register_state", "build_", "duplicate_", "link_nfa"];
-
 /// All of them.
 pub const ALL: &[Workload] = &[
     leaks("sessions", &["open_session"], leaks::sessions::serve),
@@ -80,7 +75,7 @@ pub const ALL: &[Workload] = &[
     #[cfg(feature = "c-malloc")]
     leaks("c_library", &["strdup"], leaks::c_library::serve),
     #[cfg(feature = "c-malloc")]
-    leaks_along("c_patterns", &REGCOMP, &UNDER_REGCOMP, leaks::c_patterns::serve),
+    leaks_along("c_patterns", &leaks::c_patterns::SITES, &leaks::c_patterns::UNDER, leaks::c_patterns::serve),
     leaks("listeners", &["subscribe"], leaks::listeners::serve),
     leaks("error_path", &["open_scratch"], leaks::error_path::serve),
     leaks("late", &["record_span"], leaks::late::serve),
