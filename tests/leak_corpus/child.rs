@@ -114,9 +114,10 @@ struct Look {
 
 /// What grew between two snapshots.
 fn truth(looks: &[Look], from: SystemTime, to: SystemTime) -> Truth {
+    // The mean of what was seen before and after.
     let held_at = |time: SystemTime| {
-        let look = looks.partition_point(|look| look.time < time).min(looks.len() - 1);
-        looks[look].held as f64
+        let after = looks.partition_point(|look| look.time < time).min(looks.len() - 1);
+        (looks[after.saturating_sub(1)].held + looks[after].held) as f64 / 2.0
     };
     Truth { growth: held_at(to) - held_at(from), secs: to.duration_since(from).unwrap_or_default().as_secs_f64() }
 }
