@@ -75,13 +75,8 @@ pub(super) struct SnapshotEntry {
 }
 
 impl SnapshotEntry {
-<<<<<<< HEAD
-    pub(super) fn of(snapshot: &Snapshot) -> Self {
-=======
     /// `baseline` is the first snapshot, where there is one.
     pub(super) fn of(snapshot: &Snapshot, baseline: Option<&Snapshot>, shared: &Shared) -> Self {
-        let (live_objects, live_bytes) = snapshot.live;
->>>>>>> wt-rss
         Self {
             id: snapshot.id,
             time: time(snapshot.time),

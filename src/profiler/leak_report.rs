@@ -119,16 +119,16 @@ pub struct Evidence {
     pub old_share: Option<f64>,
     /// Share of the live bytes that was there two or more snapshots ago.
     pub survivor_share: f64,
-    /// Samples allocated in the window and freed.
-    pub freed_samples: u64,
+    /// Samples allocated in the window and freed; `None` when the source does not tell.
+    pub freed_samples: Option<u64>,
     /// Samples allocated in the window and alive.
-    pub alive_samples: u64,
+    pub alive_samples: Option<u64>,
     /// The chance that an allocation here is not freed: the mean of Beta(alive + 1, freed + 1).
-    pub not_freed: f64,
+    pub not_freed: Option<f64>,
     /// Its lower bound.
-    pub not_freed_low: f64,
+    pub not_freed_low: Option<f64>,
     /// Its upper bound.
-    pub not_freed_high: f64,
+    pub not_freed_high: Option<f64>,
     /// Growth below this is not told from chance here.
     pub detection_limit_bytes: f64,
 }
@@ -221,7 +221,8 @@ fn summary(leaks: &Leaks) -> String {
 impl Evidence {
     fn of(judgement: &Judgement, is_accused: bool, story: &Story, headroom: Option<u64>) -> Self {
         let Interval { estimate: bytes, low: bytes_low, high: bytes_high } = judgement.growth;
-        let not_freed = judgement.posterior.not_freed();
+        let posterior = judgement.posterior;
+        let not_freed = posterior.map(|posterior| posterior.not_freed());
         let verdict = Verdict::new(judgement, is_accused, headroom);
         Self {
             verdict: verdict.to_string(),
@@ -240,11 +241,11 @@ impl Evidence {
             usual_lifetime_seconds: judgement.age.usual_lifetime,
             old_share: judgement.age.old_share,
             survivor_share: judgement.age.survivor_share,
-            freed_samples: judgement.posterior.freed,
-            alive_samples: judgement.posterior.alive,
-            not_freed: not_freed.estimate,
-            not_freed_low: not_freed.low,
-            not_freed_high: not_freed.high,
+            freed_samples: posterior.map(|posterior| posterior.freed),
+            alive_samples: posterior.map(|posterior| posterior.alive),
+            not_freed: not_freed.map(|share| share.estimate),
+            not_freed_low: not_freed.map(|share| share.low),
+            not_freed_high: not_freed.map(|share| share.high),
             detection_limit_bytes: judgement.detection_limit,
         }
     }

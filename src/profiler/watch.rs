@@ -136,11 +136,7 @@ impl Watcher {
             live: capture.live,
             cohorts: capture.cohorts,
             totals: capture.totals,
-<<<<<<< HEAD
-=======
-            live_objects: capture.live_objects,
             tables_bytes: self.shared.collector.tables_bytes(),
->>>>>>> wt-rss
             dropped_objects: capture.dropped_objects,
             dropped_stacks: capture.dropped_stacks,
             mappings: self.mappings(),

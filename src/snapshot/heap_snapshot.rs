@@ -19,25 +19,14 @@ pub(crate) struct Snapshot {
     pub(crate) reading: Reading,
     /// The epoch that it ended.
     pub(crate) epoch: u32,
-<<<<<<< HEAD
     /// What was alive.
     pub(crate) cohorts: Cohorts,
     /// What was ever allocated until then; empty when the source does not tell.
     pub(crate) totals: PackedTotals,
     /// The sum of the cohorts.
     pub(crate) live: Sums,
-=======
-    /// What was alive, sorted by stack, then epoch.
-    pub(crate) cohorts: Vec<Cohort>,
-    /// What was ever allocated until then, sorted by stack; empty when the source does not tell.
-    pub(crate) totals: Vec<Totals>,
-    /// Estimated objects and bytes alive: the sums of the cohorts.
-    pub(crate) live: (f64, f64),
-    /// Sampled objects alive.
-    pub(crate) live_objects: u64,
     /// Estimate of the resident bytes of the collector's tables.
     pub(crate) tables_bytes: u64,
->>>>>>> wt-rss
     /// Samples that had found no room until then.
     pub(crate) dropped_objects: u64,
     /// Samples whose stack had found no room until then.

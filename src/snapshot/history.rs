@@ -132,17 +132,10 @@ mod tests {
                 cgroup: CgroupMemory::default(),
             },
             epoch: 0,
-<<<<<<< HEAD
             cohorts: Cohorts::default(),
             totals: PackedTotals::default(),
             live: Sums::default(),
-=======
-            cohorts: Vec::new(),
-            totals: Vec::new(),
-            live: (0.0, 0.0),
-            live_objects: 0,
             tables_bytes: 0,
->>>>>>> wt-rss
             dropped_objects: 0,
             dropped_stacks: 0,
             mappings: Arc::new([]),

@@ -19,13 +19,8 @@ const LAYERS: [(&str, &[&str]); 16] = [
     ("symbolize", &["system", "profile", "error"]),
     ("collect", &["system", "format", "profile", "error"]),
     ("snapshot", &["policy", "format", "profile", "error"]),
-<<<<<<< HEAD
     ("profiler", &["snapshot", "policy", "symbolize", "collect", "format", "analysis", "system", "profile", "error"]),
-    ("metrics", &["profiler", "policy", "collect", "profile", "error"]),
-=======
-    ("profiler", &["snapshot", "policy", "symbolize", "collect", "format", "system", "profile", "error"]),
     ("metrics", &["profiler", "policy", "collect", "analysis", "profile", "error"]),
->>>>>>> wt-rss
     ("http", &["metrics", "profiler", "snapshot", "collect", "format", "analysis", "profile", "error"]),
     (
         "handle",
