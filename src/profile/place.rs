@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::{Function, Location, Mapping, Profile};
+use super::{Function, Location, Mapping, Profile, is_of_a_dependency};
 
 /// What stands for the function of a stack without frames.
 pub(crate) const NO_STACK: &str = "[no stack]";
@@ -36,6 +36,14 @@ impl<'p> Place<'p> {
         }
     }
 
+    /// Whether it is no part of the program's own sources: by its file, and where none is known by being in a library.
+    pub(crate) fn is_of_a_dependency(&self) -> bool {
+        match self.function.map_or("", |function| &function.file) {
+            "" => self.mapping.is_some_and(|mapping| is_a_library(&mapping.path)),
+            file => is_of_a_dependency(file),
+        }
+    }
+
     fn address(&self) -> String {
         let address = self.location.address.0;
         match self.mapping {
@@ -48,6 +56,12 @@ impl<'p> Place<'p> {
             None => format!("{address:#x}"),
         }
     }
+}
+
+/// `libc.so.6`, `plugin.so`.
+fn is_a_library(path: &str) -> bool {
+    let name = path.rsplit('/').next().unwrap_or(path);
+    name.ends_with(".so") || name.contains(".so.")
 }
 
 #[cfg(test)]
@@ -68,5 +82,26 @@ mod tests {
         check(0x1234, Some(&mapping), "service+0x244");
         check(0x1234, None, "0x1234");
         check(0, Some(&mapping), "service+0xfffffffffffff010");
+    }
+
+    #[track_caller]
+    fn check_dependency(expect: bool, path: &str, file: &str) {
+        let mapping = Mapping { start: 0, limit: 9, file_offset: 0, path: path.into(), build_id: None };
+        let location = Location { address: Address(1), mapping: None, frame: Frame::Unknown(Unknown::NoSymbol) };
+        let function = Function { name: "f".into(), system_name: "f".into(), file: file.into(), line: 1 };
+        let place = Place { location: &location, mapping: Some(&mapping), function: Some(&function) };
+        assert_eq!(place.is_of_a_dependency(), expect, "{path} {file}");
+    }
+
+    #[test]
+    fn a_dependency_is_known_by_its_file_or_else_its_library() {
+        check_dependency(false, "/opt/service", "src/main.rs");
+        check_dependency(false, "/opt/service", "");
+        check_dependency(true, "/opt/service", "/home/me/.cargo/registry/src/index/warp-0.4.3/src/filter.rs");
+        check_dependency(true, "/opt/service", "/rustc/abc/library/std/src/thread/mod.rs");
+        check_dependency(true, "/lib/libc.so.6", "");
+        check_dependency(true, "/opt/plugin.so", "");
+        check_dependency(false, "/opt/plugin.so", "src/plugin.rs");
+        check_dependency(false, "/opt/my.sofa", "");
     }
 }

@@ -77,9 +77,9 @@ fn report(workload: &Workload, profiler: &Profiler, looks: &[Look]) -> Report {
     assert_eq!(partial, None, "a snapshot does not show everything");
     assert!(snapshots.len() >= LEAST_SNAPSHOTS, "only {} snapshots: {}", snapshots.len(), profiler.last_decision());
     let asked = Instant::now();
-    let series = Series::of(profiler, &snapshots).expect("snapshots that are kept");
-    let accused = verdict::accused(profiler, &series).expect("a verdict");
+    let (leaks, accused) = verdict::accused(profiler).expect("a verdict");
     let verdict_secs = asked.elapsed().as_secs_f64();
+    let series = Series::of(profiler, &snapshots).expect("snapshots that are kept");
     let mut growth = series.growth();
     // Enough to see what was nearly accused; those that leak are among them.
     growth.retain({
@@ -90,15 +90,19 @@ fn report(workload: &Workload, profiler: &Profiler, looks: &[Look]) -> Report {
         }
     });
     let last = series.times[series.times.len() - 1];
+    let since = accused.first().and_then(|accused| accused.since);
+    let since = snapshots.iter().find(|snapshot| Some(snapshot.id) == since).map(|snapshot| snapshot.time);
+    let since = since.unwrap_or(series.times[series.at(1, 3)]);
     let gaps = snapshots.windows(2).filter_map(|pair| pair[1].time.duration_since(pair[0].time).ok());
     Report {
         name: workload.name.to_owned(),
         snapshots: snapshots.len(),
         longest_gap_secs: gaps.max().unwrap_or_default().as_secs_f64(),
-        accused,
         growth,
         truth: truth(looks, series.times[series.at(1, 3)], last),
-        truth_of_all: truth(looks, series.times[0], last),
+        truth_of_window: truth(looks, since, leaks.to.unwrap_or(last)),
+        let_go: leaks.let_go.iter().map(|let_go| format!("{}: {}", let_go.site, let_go.evidence.verdict)).collect(),
+        accused,
         peaks: peaks(looks),
         cpu_secs: cpu_secs(),
         verdict_secs,

@@ -165,9 +165,9 @@ fn print_head() {
         "low",
         "growth",
         "high",
-        "truth/s",
+        "truth",
         "in",
-        "all/s",
+        "2/3",
         "snaps",
         "gap s",
         "cpu s",
@@ -182,28 +182,36 @@ fn print_row(workload: &Workload, report: &Report) {
         Label::Steady => "steady",
     };
     let [low, growth, high] = match first {
-        Some(accused) => [accused.rate.low, accused.rate.estimate, accused.rate.high].map(bytes),
+        Some(accused) => [accused.growth.low, accused.growth.estimate, accused.growth.high].map(bytes),
         None => [const { String::new() }; 3],
     };
-    let inside = first.map_or("", |accused| if accused.rate.contain(report.truth.rate()) { "yes" } else { "no" });
+    let inside =
+        first.map_or("", |accused| if accused.growth.contain(report.truth_of_window.growth) { "yes" } else { "no" });
     println!(
         "{:<18} {label:<7} {:<8} {:<44} {low:>9} {growth:>9} {high:>9} {:>9} {inside:<4} {:>9} {:>5} {:>5.2} {:>5.2} {:>6.0}",
         workload.name,
         if report.accused.is_empty() { "steady" } else { "leaks" },
         first.map_or("", |accused| short(&accused.site)),
-        bytes(report.truth.rate()),
-        bytes(report.truth_of_all.rate()),
+        bytes(report.truth_of_window.growth),
+        bytes(report.truth.growth),
         report.snapshots,
         report.longest_gap_secs,
         report.cpu_secs,
         report.verdict_secs * 1000.0,
     );
+    report.accused.iter().for_each(|accused| println!("    {}: {}", short(&accused.site), accused.verdict));
+    report.let_go.iter().for_each(|let_go| println!("    {}", short_site(let_go)));
 }
 
 /// The end of a site's name.
 fn short(site: &str) -> &str {
     let start = site.char_indices().rev().nth(43).map_or(0, |(start, _)| start);
     &site[start..]
+}
+
+/// Without the folder of the file.
+fn short_site(let_go: &str) -> &str {
+    let_go
 }
 
 /// Bytes in KiB.

@@ -19,8 +19,10 @@ pub struct Report {
     pub growth: Vec<Growth>,
     /// From the snapshot at a third of the run to the last.
     pub truth: Truth,
-    /// From the first snapshot to the last.
-    pub truth_of_all: Truth,
+    /// Over the time that heapward looked at the one that it accuses first; as `truth` where it accuses nobody.
+    pub truth_of_window: Truth,
+    /// Why heapward let others go.
+    pub let_go: Vec<String>,
     /// The most that the service held in the first half of the run and in the second, in bytes.
     pub peaks: [i64; 2],
     /// CPU time of the whole child.
@@ -34,6 +36,10 @@ pub struct Report {
 pub struct Accused {
     /// With the name of the function in it.
     pub site: String,
+    /// In heapward's words.
+    pub verdict: String,
+    /// The snapshot from which on heapward looked at it.
+    pub since: Option<u64>,
     /// Bytes over the time that heapward looked at.
     pub growth: Bounds,
     /// Bytes per second.

@@ -6,7 +6,7 @@ use super::tree::{Function, GrowthTree, Origin};
 use super::{Leaks, LetGo, Suspect};
 use crate::analysis::growth::{Judgement, Shape, accuse, judge};
 use crate::analysis::{Membership, Series, Side, Site, changes, levels, series};
-use crate::profile::{Place, Profile, SampleInterval, Sums, Trim, Trimmer, is_of_a_dependency};
+use crate::profile::{Place, Profile, SampleInterval, Sums, Trim, Trimmer};
 
 /// So many sites are judged at most: those that grew most.
 const JUDGED: usize = 512;
@@ -222,9 +222,8 @@ fn suspect(
     let at = path.iter().rposition(|place| Function::of(place) == origin.function);
     let site = at.and_then(|at| path.get(at));
     let above = at.map_or(&[][..], |at| &path[..at]);
-    let is_own = |place: &&Place<'_>| !is_of_a_dependency(Function::of(place).file);
-    let is_foreign = is_of_a_dependency(origin.function.file);
-    let called_from = above.iter().rev().find(is_own).filter(|_| is_foreign);
+    let called_from = above.iter().rev().find(|place| !place.is_of_a_dependency());
+    let called_from = called_from.filter(|_| origin.function.is_foreign);
     Suspect {
         site: site.map_or_else(
             || Site {

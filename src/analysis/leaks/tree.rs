@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 
-use crate::profile::{Place, Profile, Trimmer, is_of_a_dependency};
+use crate::profile::{Place, Profile, Trimmer};
 
 /// A child that carries this share of its parent's growth is where to look next.
 const FOLLOWED_SHARE: f64 = 0.7;
@@ -13,11 +13,14 @@ const FOLLOWED_SHARE: f64 = 0.7;
 pub(super) struct Function<'p> {
     pub(super) name: Cow<'p, str>,
     pub(super) file: &'p str,
+    /// Whether it is no part of the program's own sources.
+    pub(super) is_foreign: bool,
 }
 
 impl<'p> Function<'p> {
     pub(super) fn of(place: &Place<'p>) -> Self {
-        Self { name: place.name(), file: place.function.map_or("", |function| &function.file) }
+        let file = place.function.map_or("", |function| &function.file);
+        Self { name: place.name(), file, is_foreign: place.is_of_a_dependency() }
     }
 }
 
@@ -104,7 +107,7 @@ impl<'p> GrowthTree<'p> {
                 // A part of it ends here and nothing below is most of it.
                 Some(_) if growing().next().is_none() => true,
                 Some(_) if growing().any(is_followed) => false,
-                Some(_) => growing().all(|child| self.is_of_a_dependency(child)),
+                Some(_) => growing().all(|child| self.is_foreign(child)),
             };
             match &node.function {
                 Some(function) if ends => self.add(&mut found, function, node.growth, self.samples_below(at)),
@@ -146,8 +149,8 @@ impl<'p> GrowthTree<'p> {
         }
     }
 
-    fn is_of_a_dependency(&self, node: usize) -> bool {
-        self.nodes[node].function.as_ref().is_some_and(|function| is_of_a_dependency(function.file))
+    fn is_foreign(&self, node: usize) -> bool {
+        self.nodes[node].function.as_ref().is_some_and(|function| function.is_foreign)
     }
 
     fn samples_below(&self, node: usize) -> Vec<usize> {
