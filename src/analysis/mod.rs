@@ -16,7 +16,7 @@ pub(crate) use detection::detection_limit;
 pub(crate) use false_discovery::{Tested, benjamini_hochberg};
 pub(crate) use leaks::{History, Leaks, LetGo, Suspect, find as find_leaks};
 pub(crate) use rss::{Breakdown, Own, SMALL_BYTES};
-pub(crate) use series::{Membership, Point, Series, levels, series};
+pub(crate) use series::{Membership, Point, Series, levels, series, series_of_all};
 pub(crate) use significance::Significance;
 pub use top::Site;
 pub(crate) use top::{Top, TopRow};

@@ -1,7 +1,7 @@
 //! What some stacks held, snapshot by snapshot.
 
 use super::Side;
-use crate::profile::Sums;
+use crate::profile::{Sums, Whole};
 
 /// What some stacks (a site's, a function's, all) held at each of the snapshots in hand, oldest first.
 #[derive(Clone, Debug, PartialEq)]
@@ -77,6 +77,24 @@ fn point<'a>(all: &'a mut [Series], members: &Membership, stack: u32, at: usize)
     all.get_mut(members.get(stack)?)?.points.get_mut(at)
 }
 
+/// The series of all stacks together, from figures that were summed when the snapshots were taken. Each has the epoch
+/// that it ended.
+pub(crate) fn series_of_all(wholes: &[(u32, &Whole)], seconds: &[f64]) -> Series {
+    let point = |(at, (_, whole)): (usize, &(u32, &Whole))| {
+        let mut cohorts = vec![Sums::default(); at + 1];
+        for (epoch, live) in &whole.births {
+            cohorts[wholes[..at].partition_point(|earlier| earlier.0 < *epoch)] += *live;
+        }
+        Point {
+            cohorts,
+            samples: whole.allocated.objects,
+            allocated_bytes: whole.allocated.estimated_bytes as f64,
+            freed_lifetimes_millis: whole.allocated.freed_lifetimes_millis,
+        }
+    };
+    Series { seconds: seconds.to_vec(), points: wholes.iter().enumerate().map(point).collect() }
+}
+
 /// What each of `count` groups of stacks held at each snapshot: a row for each group.
 pub(crate) fn levels(sides: &[Side<'_>], members: &Membership, count: usize) -> Vec<Vec<Sums>> {
     let mut all = vec![vec![Sums::default(); sides.len()]; count];
@@ -124,6 +142,22 @@ mod tests {
         assert_eq!(objects(&found[1]), [vec![1], vec![0, 0], vec![0, 1, 0]]);
         assert_eq!(found[0].points[2].samples, 6, "of two stacks");
         assert_eq!(found[1].points[0].allocated_bytes, 10.0);
+        // All stacks as one group are what is summed up at once.
+        let mut everything = Membership::default();
+        [2, 3, 9].into_iter().for_each(|stack| everything.set(stack, 0));
+        let wholes: Vec<Whole> = heaps
+            .iter()
+            .map(|(_, (cohorts, totals))| {
+                let mut allocated = Totals::default();
+                totals.iter().for_each(|totals| allocated += totals);
+                Whole::of(cohorts, allocated)
+            })
+            .collect();
+        let wholes: Vec<(u32, &Whole)> = heaps.iter().map(|heap| heap.0).zip(&wholes).collect();
+        let together = series(&sides, &[0.0, 60.0, 90.0], &everything, 1);
+        let summed = series_of_all(&wholes, &[0.0, 60.0, 90.0]);
+        assert_eq!(objects(&together[0]), objects(&summed));
+        assert_eq!(together[0].points[2].samples, summed.points[2].samples);
         let levels = levels(&sides, &members, 2);
         assert_eq!(levels[0].iter().map(|sums| sums.objects).collect::<Vec<_>>(), [7, 8, 12]);
         assert_eq!(levels[1].iter().map(|sums| sums.objects).collect::<Vec<_>>(), [1, 0, 1]);

@@ -1,5 +1,6 @@
 //! What to call the memory that a process has: a leak, fragmentation, not heap, or unclear.
 
+use super::growth::{Judgement, Shape};
 use super::rss::{Breakdown, HeapParts};
 use crate::profile::ByteSize;
 
@@ -30,6 +31,17 @@ pub(crate) enum HeapGrowth {
     Bounded,
     /// There are too few snapshots to tell.
     Unknown,
+}
+
+impl HeapGrowth {
+    /// What the history of all stacks together was judged to be.
+    pub(crate) fn of(judgement: &Judgement) -> Self {
+        match judgement.shape {
+            Shape::Unbounded => Self::Unbounded,
+            Shape::Inconclusive => Self::Unknown,
+            _ => Self::Bounded,
+        }
+    }
 }
 
 /// What to call it.

@@ -11,7 +11,7 @@ use super::hooks;
 use super::live_set::{LiveObject, LiveSet, NewObject};
 use super::stack_table::StackTable;
 use crate::error::{Error, ErrorKind, Result};
-use crate::profile::{CohortRow, Cohorts, PackedTotals, SampleInterval, Sums};
+use crate::profile::{CohortRow, Cohorts, PackedTotals, SampleInterval, Sums, Totals, Whole};
 #[cfg(feature = "cpu")]
 use crate::system::BacktraceHook;
 use crate::system::{CoarseClock, ForkMark, Profiling, ProfilingOptions};
@@ -71,8 +71,8 @@ pub(crate) struct Capture {
     pub(crate) epoch: u32,
     /// What is alive.
     pub(crate) cohorts: Cohorts,
-    /// The sum of the cohorts.
-    pub(crate) live: Sums,
+    /// All stacks together.
+    pub(crate) whole: Whole,
     /// What was ever allocated; empty when the source does not tell.
     pub(crate) totals: PackedTotals,
     /// Samples that had found no room so far: the estimates miss those of them that are still alive.
@@ -262,11 +262,14 @@ impl Collector {
         );
         // After the walk: an object that is in it has been counted.
         let cohorts = self.fold(rows);
+        let mut allocated = Totals::default();
+        let totals = self.stacks.totals().inspect(|totals| allocated += *totals);
+        let totals = PackedTotals::pack(self.stacks.len() as usize, totals);
         Capture {
             epoch,
-            live: cohorts.total(),
+            whole: Whole::of(&cohorts, allocated),
             cohorts,
-            totals: PackedTotals::pack(self.stacks.len() as usize, self.stacks.totals()),
+            totals,
             dropped_objects: self.live.dropped().0,
             dropped_stacks: self.stacks.overflowed(),
             partial: None,

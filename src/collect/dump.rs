@@ -4,7 +4,7 @@ use super::collector::Capture;
 use super::stack_table::StackTable;
 use crate::error::Result;
 use crate::format::heap_v2;
-use crate::profile::{CohortRow, Cohorts, SampleInterval, Sums};
+use crate::profile::{CohortRow, Cohorts, SampleInterval, Sums, Totals, Whole};
 use crate::system::dump_heap_v2;
 
 /// An epoch that never ends: younger than any snapshot, so that nothing counts as having survived one.
@@ -37,5 +37,5 @@ pub(super) fn capture(stacks: &StackTable, interval: SampleInterval) -> Result<C
         })
         .collect();
     let cohorts = Cohorts::new(cohorts, weights);
-    Ok(Capture { live: cohorts.total(), cohorts, ..Capture::default() })
+    Ok(Capture { whole: Whole::of(&cohorts, Totals::default()), cohorts, ..Capture::default() })
 }

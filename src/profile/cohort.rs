@@ -56,11 +56,6 @@ impl Cohorts {
         })
     }
 
-    /// All of it.
-    pub(crate) fn total(&self) -> Sums {
-        self.iter().fold(Sums::default(), |sum, cohort| sum + cohort.live)
-    }
-
     /// How many stacks hold something.
     pub(crate) fn stacks(&self) -> usize {
         self.rows.chunk_by(|a, b| a.stack == b.stack).count()
@@ -108,7 +103,7 @@ mod tests {
             Cohort { stack: 7, epoch: 0, live: weights[1].times(2) },
         ];
         assert_eq!(found, expect);
-        assert_eq!((cohorts.stacks(), cohorts.total().objects), (2, 7));
+        assert_eq!(cohorts.stacks(), 2);
         assert_eq!(size_of::<CohortRow>(), 16);
     }
 }

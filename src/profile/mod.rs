@@ -20,6 +20,7 @@ mod sums;
 mod totals;
 mod trim;
 mod unseen;
+mod whole;
 
 pub(crate) use address::{Address, ReturnAddress};
 pub use byte_size::ByteSize;
@@ -35,3 +36,4 @@ pub(crate) use reading::{AllocatorMemory, CgroupMemory, ProcessMemory, Reading};
 pub(crate) use sums::Sums;
 pub(crate) use totals::{PackedTotals, Totals};
 pub(crate) use trim::{Trim, Trimmer, is_of_a_dependency};
+pub(crate) use whole::Whole;

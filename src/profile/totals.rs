@@ -17,6 +17,17 @@ pub(crate) struct Totals {
     pub freed_lifetimes_millis: u64,
 }
 
+impl std::ops::AddAssign for Totals {
+    /// Sums up; the stack stays.
+    fn add_assign(&mut self, other: Self) {
+        self.objects = self.objects.saturating_add(other.objects);
+        self.bytes = self.bytes.saturating_add(other.bytes);
+        self.estimated_objects = self.estimated_objects.saturating_add(other.estimated_objects);
+        self.estimated_bytes = self.estimated_bytes.saturating_add(other.estimated_bytes);
+        self.freed_lifetimes_millis = self.freed_lifetimes_millis.saturating_add(other.freed_lifetimes_millis);
+    }
+}
+
 /// The totals of many stacks, end to end as LEB128 numbers: 10 to 20 bytes a stack, of which most stacks that a snapshot
 /// knows hold nothing any more.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -12,10 +12,12 @@ use super::render::Job;
 use super::status::Status;
 use super::watch::Command;
 use super::{Comparison, Config, Gauges, LeakReport, Moment, Namer, Story, View};
+use crate::analysis::growth::judge;
+use crate::analysis::{HeapGrowth, series_of_all};
 use crate::collect::Collector;
 use crate::error::{Error, ErrorKind, Result};
 use crate::policy::Naming;
-use crate::profile::{Address, CgroupMemory, Frame, Profile};
+use crate::profile::{Address, CgroupMemory, Frame, Profile, Whole};
 use crate::snapshot::{History, Selector, Snapshot};
 use crate::system::{loaded_mappings, purge_decayed};
 
@@ -240,6 +242,15 @@ impl Shared {
         };
         let comparison = Comparison::of(&base, &later, self.collector, namer);
         Ok((base, later, comparison))
+    }
+
+    /// How the live heap as a whole went until the snapshot `last`, or until now.
+    pub(crate) fn heap_growth(&self, last: Option<u64>) -> HeapGrowth {
+        let mut snapshots = self.history().consecutive();
+        snapshots.retain(|snapshot| last.is_none_or(|last| snapshot.id <= last));
+        let wholes: Vec<(u32, &Whole)> = snapshots.iter().map(|snapshot| (snapshot.epoch, &snapshot.whole)).collect();
+        let seconds: Vec<f64> = snapshots.iter().map(|snapshot| snapshot.reading.uptime.as_secs_f64()).collect();
+        HeapGrowth::of(&judge(&series_of_all(&wholes, &seconds), self.collector.interval()))
     }
 
     /// What grows without bound over the kept snapshots, for the renderer's thread.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use crate::policy::Reason;
-use crate::profile::{Cohorts, Mapping, PackedTotals, Reading, Sums};
+use crate::profile::{Cohorts, Mapping, PackedTotals, Reading, Sums, Whole};
 
 /// The live heap at one moment: raw addresses, no names.
 #[derive(Clone, Debug)]
@@ -23,6 +23,8 @@ pub(crate) struct Snapshot {
     pub(crate) cohorts: Cohorts,
     /// What was ever allocated until then; empty when the source does not tell.
     pub(crate) totals: PackedTotals,
+    /// All stacks together.
+    pub(crate) whole: Whole,
     /// The sum of the cohorts.
     pub(crate) live: Sums,
     /// Estimate of the resident bytes of the collector's tables.
@@ -43,6 +45,9 @@ impl Snapshot {
     /// Memory that it takes, without the shared list of files: at most 16 bytes for each live sample, and usually 10 to
     /// 20 for each stack that ever allocated.
     pub(crate) fn size_bytes(&self) -> usize {
-        size_of::<Self>() + self.cohorts.size_bytes() + self.totals.size_bytes()
+        size_of::<Self>()
+            + self.cohorts.size_bytes()
+            + self.totals.size_bytes()
+            + self.whole.births.capacity() * size_of::<(u32, Sums)>()
     }
 }

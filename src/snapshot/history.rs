@@ -116,7 +116,7 @@ impl History {
 mod tests {
     use super::*;
     use crate::policy::Reason;
-    use crate::profile::{CgroupMemory, Cohorts, PackedTotals, ProcessMemory, Reading, Sums};
+    use crate::profile::{CgroupMemory, Cohorts, PackedTotals, ProcessMemory, Reading, Sums, Whole};
     use std::time::{Duration, SystemTime};
 
     fn snapshot(id: u64, rss: u64) -> Arc<Snapshot> {
@@ -134,6 +134,7 @@ mod tests {
             epoch: 0,
             cohorts: Cohorts::default(),
             totals: PackedTotals::default(),
+            whole: Whole::default(),
             live: Sums::default(),
             tables_bytes: 0,
             dropped_objects: 0,

@@ -62,20 +62,24 @@ impl Rss {
         let live = sums.map(|[all, _]| live_interval(&all));
         let small = sums.map(|[_, small]| small).unwrap_or_default();
         let own = own(stats.tables_bytes, &small, shared);
-        Self::of(Breakdown::of(reading, live, own), baseline.as_deref(), shared)
+        let heap = shared.heap_growth(None);
+        Self::of(Breakdown::of(reading, live, own), baseline.as_deref(), heap, shared)
     }
 
     /// When `snapshot` was taken, beside the first one.
     pub(super) fn of_snapshot(snapshot: &Snapshot, baseline: Option<&Snapshot>, shared: &Shared) -> Self {
         let earlier = baseline.filter(|baseline| baseline.id != snapshot.id);
-        let mut sums = Sums::default();
-        snapshot.cohorts.iter().for_each(|cohort| sums += cohort.live);
-        Self::of(parts(snapshot, Some(live_interval(&sums)), shared), earlier, shared)
+        Self::of(
+            parts(snapshot, Some(snapshot.live.bytes_interval()), shared),
+            earlier,
+            shared.heap_growth(Some(snapshot.id)),
+            shared,
+        )
     }
 
-    fn of(parts: Breakdown, baseline: Option<&Snapshot>, shared: &Shared) -> Self {
+    fn of(parts: Breakdown, baseline: Option<&Snapshot>, heap: HeapGrowth, shared: &Shared) -> Self {
         let baseline = baseline.map(|baseline| self::parts(baseline, None, shared));
-        let verdict = Verdict::of(&parts, baseline.as_ref(), HeapGrowth::Unknown);
+        let verdict = Verdict::of(&parts, baseline.as_ref(), heap);
         let heap = parts.heap;
         Self {
             rss_bytes: parts.rss,
