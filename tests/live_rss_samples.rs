@@ -27,6 +27,10 @@ fn objects_that_are_sampled_are_live_heap_and_no_slack() {
             0
         );
     }
+    let metrics = common_http::ask(&profiler.routes(), "GET", "/metrics").expect(200);
+    let live = metrics.text().lines().find_map(|line| line.strip_prefix("heapward_rss_live_heap_bytes "));
+    let live: f64 = live.expect("a gauge of the live heap").parse().unwrap();
+    assert!((31 * MIB..36 * MIB).contains(&(live as u64)), "{live}");
     drop(kept);
     profiler.shutdown();
 }

@@ -157,6 +157,8 @@ fn swap_is_named_where_it_explains_something() {
     assert!(parts(&swapped, OWN).notes[0].contains("swapped out (30.0 MiB are in swap)"));
     let unknown = with_process(|process| (process.rss, process.swap) = (60 * MIB, None));
     assert!(!parts(&unknown, OWN).notes[0].contains("in swap"));
+    let none = with_process(|process| (process.rss, process.swap) = (60 * MIB, Some(0)));
+    assert!(!parts(&none, OWN).notes[0].contains("in swap"));
 }
 
 #[test]
