@@ -59,7 +59,7 @@ impl Rss {
     pub(super) fn now(reading: &Reading, stats: &CollectorStats, shared: &Shared) -> Self {
         let baseline = shared.history().find(Selector::Baseline).ok();
         let sums = shared.collector().live_sums(SMALL_BYTES);
-        let live = sums.map(|[all, _]| live_interval(&all));
+        let live = sums.map(|[all, _]| all.bytes_interval());
         let small = sums.map(|[_, small]| small).unwrap_or_default();
         let own = own(stats.tables_bytes, &small, shared);
         let heap = shared.heap_growth(None);
@@ -125,11 +125,4 @@ fn parts(snapshot: &Snapshot, live: Option<Interval>, shared: &Shared) -> Breakd
 fn own(tables: u64, small: &Sums, shared: &Shared) -> Own {
     let heap = (shared.history().size_bytes() + shared.cached_symbol_bytes()) as u64;
     Own { tables, heap, sampled_objects: small.objects, sampled_bytes: small.bytes }
-}
-
-/// Bytes alive: the normal interval, and no less than was seen.
-fn live_interval(sums: &Sums) -> Interval {
-    let margin = 1.96 * sums.variance_bytes.sqrt();
-    let estimate = sums.estimated_bytes;
-    Interval { estimate, low: (estimate - margin).max(sums.bytes as f64), high: estimate + margin }
 }
