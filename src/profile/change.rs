@@ -48,12 +48,12 @@ impl Interval {
     /// in Medicine 27 (2008).
     ///
     /// A side without a sample is not known to be empty: up to ln 40 · R bytes are missed with a chance of 2.5% or more.
-    /// With nothing allowed for that, changes of one to three expected samples on a side are held in 54 to 92% of heaps;
-    /// with ln 20 · R still in 92% at worst, for objects of 2R. With ln 40 · R growth of which nothing was seen freed is
-    /// above zero from five samples on, about where the exact test of no growth stands at 5%. Of 50 samples the interval
-    /// is less than 2% wider for it.
+    /// With nothing allowed for that, changes of one to three expected samples on a side are held in as few as 54% of
+    /// heaps; with ln 20 · R still in 92% at worst, for objects of 2R. With ln 40 · R growth of which nothing was seen
+    /// freed is above zero from five samples on, about where the exact test of no growth stands at 5%. Of 50 samples the
+    /// interval is less than 2% wider for it.
     pub(crate) fn of_change(born: &Sums, freed: &Sums, interval: SampleInterval, measure: Measure) -> Self {
-        let side = |sums: &Sums, other: &Sums| match sums.objects {
+        let side = |sums: &Sums, other: &Sums| match sums.objects.max(sums.bytes) {
             0 => sums.unseen(other, interval, measure),
             _ => sums.interval(measure),
         };

@@ -26,7 +26,7 @@ const TAIL_DEVIATE: f64 = 2.0;
 /// From this many samples on the normal law is as good, with the usual 2.5% on each side.
 const MANY: f64 = 100.0;
 /// Φ⁻¹(0.975).
-pub(super) const NORMAL_DEVIATE: f64 = 1.959_964;
+const NORMAL_DEVIATE: f64 = 1.959_964;
 /// Smaller chances change bounds by less than this share; the beta function takes longer for them.
 const LEAST_CHANCE: f64 = 1e-4;
 /// Unseen shares below this one are what rounding leaves of nothing.
