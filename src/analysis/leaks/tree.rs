@@ -28,27 +28,23 @@ impl<'p> Function<'p> {
 #[derive(Debug)]
 pub(super) struct GrowthTree<'p> {
     /// The root is the first.
-    nodes: Vec<Node<'p>>,
-    edges: HashMap<(usize, Function<'p>), usize>,
+    nodes: Vec<Node>,
+    /// The child of a node that is a function. Of a large heap there are many: numbers, and not names.
+    edges: HashMap<(u32, u32), u32>,
+    functions: Vec<Function<'p>>,
 }
 
-#[derive(Debug)]
-struct Node<'p> {
-    /// Of the root, none.
-    function: Option<Function<'p>>,
-    children: Vec<usize>,
+#[derive(Debug, Default)]
+struct Node {
+    /// Which of the functions; of the root, none.
+    function: Option<u32>,
+    children: Vec<u32>,
     /// Growth of all stacks through here.
     growth: f64,
     /// Growth of the stacks that end here.
     own: f64,
     /// The samples that end here.
-    samples: Vec<usize>,
-}
-
-impl Node<'_> {
-    fn new(function: Option<Function<'_>>) -> Node<'_> {
-        Node { function, children: Vec::new(), growth: 0.0, own: 0.0, samples: Vec::new() }
-    }
+    samples: Vec<u32>,
 }
 
 /// Where growth comes together.
@@ -62,29 +58,43 @@ pub(super) struct Origin<'p> {
 impl<'p> GrowthTree<'p> {
     /// Of the samples of `profile` with these growths in bytes, which may be negative.
     pub(super) fn of(profile: &'p Profile, trimmer: &Trimmer<'p>, growth: impl Iterator<Item = (usize, f64)>) -> Self {
-        let mut tree = Self { nodes: vec![Node::new(None)], edges: HashMap::new() };
+        let mut tree = Self { nodes: vec![Node::default()], edges: HashMap::new(), functions: Vec::new() };
+        let mut known: HashMap<Function<'p>, u32> = HashMap::new();
         for (index, growth) in growth {
             let Some(sample) = profile.samples.get(index) else { continue };
             let mut at = 0;
             tree.nodes[0].growth += growth;
             for place in trimmer.path_to_site(sample) {
-                at = tree.child(at, Function::of(&place));
+                let function = Function::of(&place);
+                let number = *known.entry(function).or_insert_with_key(|function| {
+                    tree.functions.push(function.clone());
+                    tree.functions.len() as u32 - 1
+                });
+                at = tree.child(at, number);
                 tree.nodes[at].growth += growth;
             }
             tree.nodes[at].own += growth;
-            tree.nodes[at].samples.push(index);
+            tree.nodes[at].samples.push(index as u32);
         }
         tree
     }
 
-    fn child(&mut self, parent: usize, function: Function<'p>) -> usize {
-        let next = self.nodes.len();
-        let child = *self.edges.entry((parent, function.clone())).or_insert(next);
+    fn child(&mut self, parent: usize, function: u32) -> usize {
+        let next = self.nodes.len() as u32;
+        let child = *self.edges.entry((parent as u32, function)).or_insert(next);
         if child == next {
-            self.nodes.push(Node::new(Some(function)));
+            self.nodes.push(Node { function: Some(function), ..Node::default() });
             self.nodes[parent].children.push(child);
         }
-        child
+        child as usize
+    }
+
+    fn function(&self, node: usize) -> Option<&Function<'p>> {
+        self.functions.get(self.nodes[node].function? as usize)
+    }
+
+    fn children(&self, node: usize) -> impl Iterator<Item = usize> {
+        self.nodes[node].children.iter().map(|&child| child as usize)
     }
 
     /// Where the growth comes together: from the root, one child after the other for as long as one carries most of
@@ -100,21 +110,22 @@ impl<'p> GrowthTree<'p> {
             if node.growth <= 0.0 {
                 continue;
             }
-            let growing = || node.children.iter().copied().filter(|&child| self.nodes[child].growth > 0.0);
+            let growing = || self.children(at).filter(|&child| self.nodes[child].growth > 0.0);
             let is_followed = |child: usize| self.nodes[child].growth >= FOLLOWED_SHARE * node.growth;
-            let ends = match &node.function {
+            let ends = match self.function(at) {
                 None => false,
                 // A part of it ends here and nothing below is most of it.
                 Some(_) if growing().next().is_none() => true,
                 Some(_) if growing().any(is_followed) => false,
                 Some(_) => growing().all(|child| self.is_foreign(child)),
             };
-            match &node.function {
+            match self.function(at) {
                 Some(function) if ends => self.add(&mut found, function, node.growth, self.samples_below(at)),
                 function => {
                     pending.extend(growing());
-                    if let Some(function) = function.as_ref().filter(|_| node.own > 0.0) {
-                        self.add(&mut found, function, node.own, node.samples.clone());
+                    if let Some(function) = function.filter(|_| node.own > 0.0) {
+                        let samples = node.samples.iter().map(|&sample| sample as usize).collect();
+                        self.add(&mut found, function, node.own, samples);
                     }
                 }
             }
@@ -128,14 +139,12 @@ impl<'p> GrowthTree<'p> {
     /// The one function to which most of the growth leads, and the samples through it.
     pub(super) fn deepest_common(&self) -> Option<Origin<'p>> {
         let mut at = 0;
-        while let Some(&child) = self.nodes[at]
-            .children
-            .iter()
-            .find(|&&child| self.nodes[child].growth >= FOLLOWED_SHARE * self.nodes[at].growth)
+        while let Some(child) =
+            self.children(at).find(|&child| self.nodes[child].growth >= FOLLOWED_SHARE * self.nodes[at].growth)
         {
             at = child;
         }
-        let function = self.nodes[at].function.clone()?;
+        let function = self.function(at)?.clone();
         Some(Origin { function, samples: self.samples_below(at) })
     }
 
@@ -150,15 +159,15 @@ impl<'p> GrowthTree<'p> {
     }
 
     fn is_foreign(&self, node: usize) -> bool {
-        self.nodes[node].function.as_ref().is_some_and(|function| function.is_foreign)
+        self.function(node).is_some_and(|function| function.is_foreign)
     }
 
     fn samples_below(&self, node: usize) -> Vec<usize> {
         let mut samples = Vec::new();
         let mut pending = vec![node];
         while let Some(at) = pending.pop() {
-            samples.extend(&self.nodes[at].samples);
-            pending.extend(&self.nodes[at].children);
+            samples.extend(self.nodes[at].samples.iter().map(|&sample| sample as usize));
+            pending.extend(self.children(at));
         }
         samples.sort_unstable();
         samples
