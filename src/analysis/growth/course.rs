@@ -79,7 +79,7 @@ fn one_epoch(window: &Window<'_>, at: usize) -> (Shape, Fact) {
     let all = &window.all;
     let grew = all.flow(at.saturating_sub(1), at).growth();
     if grew < MOST_OF_IT * window.flow.growth() {
-        return undecided(window);
+        return stopped(window);
     }
     let ago = all.time(window.last) - all.time(at);
     let is_early = all.time(at) - all.time(window.start) <= WARM_UP * window.seconds();

@@ -18,12 +18,12 @@ mod probability;
 mod rate;
 mod shape;
 mod staircase;
-pub(crate) mod units;
+mod units;
 mod verdict;
 mod window;
 
 #[cfg(test)]
-pub(crate) mod synthetic;
+mod synthetic;
 #[cfg(test)]
 mod tests;
 

@@ -38,3 +38,28 @@ pub(super) fn ended(births: &[(usize, f64, Sums)], weight: f64) -> bool {
         rate * silence >= LEAST_MISSED * weight && is_quiet(end, whole) && !paused()
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(births: &[f64], expect: bool) {
+        let born = |bytes: &f64| Sums { estimated_bytes: *bytes, ..Sums::default() };
+        let births: Vec<_> = births.iter().enumerate().map(|(at, bytes)| (at, 60.0, born(bytes))).collect();
+        assert_eq!(ended(&births, 1.0), expect);
+    }
+
+    #[test]
+    fn silence_ends_growth_unless_there_was_as_much_before() {
+        check(&[5.0, 4.0, 6.0, 5.0, 0.0, 0.0], true);
+        check(&[5.0, 4.0, 6.0, 5.0, 1.0, 0.0], true);
+        check(&[5.0, 4.0, 6.0, 5.0, 4.0, 5.0], false);
+        // Bursts.
+        check(&[9.0, 0.0, 0.0, 9.0, 0.0, 0.0], false);
+        check(&[9.0, 0.0, 9.0, 0.0, 0.0, 0.0, 0.0], true);
+        // Too few samples are missing.
+        check(&[2.0, 1.0, 2.0, 1.0, 0.0, 0.0], false);
+        check(&[], false);
+    }
+}

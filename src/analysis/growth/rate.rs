@@ -39,3 +39,23 @@ fn median(sorted: &[f64]) -> Option<f64> {
     let upper = *sorted.get(middle)?;
     Some(if sorted.len() % 2 == 1 { upper } else { (upper + sorted.get(middle - 1)?) / 2.0 })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_median_slope_with_bounds_of_kendall() {
+        // 2 bytes a second, but for one outlier.
+        let mut points: Vec<(f64, f64)> = (0..10).map(|at| (f64::from(at), 2.0 * f64::from(at))).collect();
+        points[3].1 = 100.0;
+        let rate = theil_sen(&points, 0.5).unwrap();
+        assert_eq!((rate.estimate, rate.low, rate.high), (2.0, 1.5, 2.5));
+        // Of 45 slopes, the reach is 1.96·√125 = 21.9: the 12th from below, and the 35th.
+        let squares: Vec<(f64, f64)> = (0..10).map(|at| (f64::from(at), f64::from(at * at))).collect();
+        let rate = theil_sen(&squares, 0.0).unwrap();
+        assert_eq!((rate.estimate, rate.low, rate.high), (9.0, 6.0, 12.0));
+        assert_eq!(theil_sen(&points[..1], 0.0), None);
+        assert_eq!(theil_sen(&points, f64::NAN), None);
+    }
+}

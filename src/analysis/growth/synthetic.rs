@@ -14,7 +14,7 @@ use crate::analysis::{Point, Series};
 use crate::profile::SampleInterval;
 pub(crate) use clock::Clock;
 pub(crate) use random::Random;
-use scene::Scene;
+use scene::{Object, Scene};
 
 /// What a history is of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -108,4 +108,10 @@ pub(crate) fn history(kind: Kind, random: &mut Random, clock: &Clock) -> History
         scene.healthy(kind);
     }
     History { kind, interval: clock.interval, series: scene.series(), leak }
+}
+
+/// The series of sampled objects of (seconds of birth, seconds of death, bytes).
+pub(crate) fn series(clock: &Clock, objects: &[(f64, f64, u64)]) -> Series {
+    let objects = objects.iter().map(|&(born, freed, bytes)| Object { born, freed, bytes }).collect();
+    Scene { random: &mut Random::new(0), clock, objects }.series()
 }

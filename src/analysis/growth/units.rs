@@ -23,8 +23,8 @@ pub(crate) fn change(bytes: f64, margin: f64) -> String {
     format!("{}{} {name} ± {}", sign(bytes), number(bytes.abs() / unit), number(margin / unit))
 }
 
-/// A rate with its margin, per second, minute or hour, whichever is the first to make a kibibyte of it, and a mebibyte
-/// if an hour does: `+3.1 MiB/min ± 0.2`.
+/// A rate with its margin: `+3.1 MiB/min ± 0.2`. Per second, minute or hour, whichever first comes to a mebibyte; if none
+/// does, to a kibibyte.
 pub(crate) fn rate(bytes_per_second: f64, margin: f64) -> String {
     let largest = bytes_per_second.abs().max(margin);
     let reaches = |size: f64| PER.iter().find(|(seconds, _)| largest * seconds >= size);
@@ -52,4 +52,22 @@ fn number(value: f64) -> String {
 
 fn sign(value: f64) -> &'static str {
     if value < 0.0 { "-" } else { "+" }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn units_are_those_that_people_would_take() {
+        let (kib, mib) = (1024.0, 1024.0 * 1024.0);
+        assert_eq!(rate(3.1 * mib / 60.0, 0.2 * mib / 60.0), "+3.1 MiB/min ± 0.2");
+        assert_eq!(rate(40.0 * mib, mib), "+40 MiB/s ± 1.0");
+        assert_eq!(rate(-400.0, 1.0), "-1.4 MiB/h ± 0.0");
+        assert_eq!(rate(0.01, 0.0), "+36 B/h ± 0.0");
+        assert_eq!(rate(2.0 * kib * mib, 0.0), "+2.0 GiB/s ± 0.0");
+        assert_eq!(change(-3.0 * mib, 20.0 * mib), "-3.0 MiB ± 20");
+        assert_eq!(size(1023.0), "1023 B");
+        assert_eq!([40.0, 840.0, 7200.0, 200_000.0].map(time), ["40 s", "14 min", "2.0 h", "2.3 days"]);
+    }
 }
