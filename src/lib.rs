@@ -19,8 +19,12 @@ mod snapshot;
 mod symbolize;
 mod system;
 
+pub use analysis::Grouping;
 pub use error::{Error, ErrorKind, Result};
-pub use handle::{Builder, HeapProfile, HeapTotals, Profiler, SnapshotInfo, TopSite, start};
+pub use handle::{
+    Age, Amount, Builder, CodePlace, Diff, DiffAmounts, DiffRow, Estimate, HeapProfile, HeapTotals, Moment, Profiler,
+    SnapshotInfo, TopSite, start,
+};
 pub use http::{RouteService, Routes};
 pub use policy::{Reason, Symbolize, Threshold};
 pub use profile::ByteSize;

@@ -1,9 +1,12 @@
 //! Pure arithmetic over snapshots and profiles.
 
 mod change;
+mod diff;
 mod series;
 mod top;
 
 pub(crate) use change::{Change, Side, changes};
+pub use diff::Grouping;
+pub(crate) use diff::{Age, Amount, Baseline, Diff, DiffRow, Figures, Kept, Past, Question, Sort};
 pub(crate) use series::{Point, Series};
 pub(crate) use top::{Site, Top, TopRow};

@@ -61,6 +61,13 @@ impl Top {
     }
 }
 
+impl Site {
+    pub(super) fn of(place: &Place<'_>) -> Self {
+        let (file, line) = place.function.map_or(("", 0), |function| (&*function.file, function.line));
+        Self { function: place.name().into_owned(), file: file.to_owned(), line }
+    }
+}
+
 /// Function, file, line, as in [`Site`].
 type SiteKey<'p> = (Cow<'p, str>, &'p str, u32);
 

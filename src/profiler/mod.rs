@@ -6,6 +6,7 @@ mod comparison;
 mod config;
 #[cfg(feature = "cpu")]
 mod cpu;
+mod diff;
 mod environment;
 mod gauges;
 mod listen;
@@ -33,6 +34,7 @@ pub(crate) use comparison::Comparison;
 pub(crate) use config::{Config, ProfilesDir};
 #[cfg(feature = "cpu")]
 pub(crate) use cpu::CpuProfile;
+pub(crate) use diff::{DiffReport, When};
 pub(crate) use environment::{apply as apply_environment, warn_of_unknown_variables};
 pub(crate) use gauges::Gauges;
 pub(crate) use moment::Moment;

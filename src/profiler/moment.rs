@@ -41,6 +41,14 @@ impl Moment {
         }
     }
 
+    /// The snapshot that it is, if it is one.
+    pub(super) fn id(&self) -> Option<u64> {
+        match self {
+            Self::Copied(_) => None,
+            Self::Kept(snapshot) => Some(snapshot.id),
+        }
+    }
+
     /// The epoch that ended then, or that went on.
     pub(super) fn epoch(&self) -> u32 {
         self.side().epoch

@@ -72,6 +72,11 @@ impl<'a> Places<'a> {
         index
     }
 
+    /// Whether any file was loaded or unloaded in between.
+    pub(super) fn have_moved(&self) -> bool {
+        !self.same
+    }
+
     /// Whether the address belonged to other code at the earlier moment.
     pub(super) fn has_moved(&self, address: Address) -> bool {
         !self.same && self.mapping(Side::Later as usize, address) != self.mapping(Side::Base as usize, address)

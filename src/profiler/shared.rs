@@ -1,6 +1,7 @@
 //! What heapward's threads and its handles share.
 
 use std::collections::HashMap;
+use std::str::FromStr;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{SyncSender, TrySendError};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -11,7 +12,7 @@ use super::answer_room::{AnswerRoom, AnswerRooms};
 use super::render::Job;
 use super::status::Status;
 use super::watch::Command;
-use super::{Comparison, Config, Gauges, Moment, Namer, View};
+use super::{Config, Gauges, Moment, Namer, View};
 use crate::collect::Collector;
 use crate::error::{Error, ErrorKind, Result};
 use crate::policy::Naming;
@@ -26,6 +27,18 @@ pub(crate) enum Heap {
     Live,
     /// A snapshot that is kept.
     Kept(Selector),
+}
+
+impl FromStr for Heap {
+    type Err = Error;
+
+    /// As a [`Selector`], or `live`.
+    fn from_str(text: &str) -> Result<Self> {
+        match text {
+            "live" => Ok(Self::Live),
+            _ => text.parse().map(Self::Kept).map_err(|error| Error::config(format!("{error}, or here also `live`"))),
+        }
+    }
 }
 
 /// What heapward's threads and its handles share.
@@ -220,13 +233,8 @@ impl Shared {
         }
     }
 
-    /// What happened from the snapshot `base` to `later`, with names, for the renderer's thread.
-    pub(crate) fn compare(
-        &self,
-        base: Selector,
-        later: Heap,
-        namer: &mut Namer<'_>,
-    ) -> Result<(Moment, Moment, Comparison)> {
+    /// The snapshot `base` and the heap `later`, which tells apart what was born before and after `base`.
+    pub(super) fn moments(&self, base: Selector, later: Heap) -> Result<(Moment, Moment)> {
         let base = self.moment(Heap::Kept(base))?;
         let later = match later {
             Heap::Live => {
@@ -238,8 +246,7 @@ impl Shared {
             }
             kept => self.moment(kept)?,
         };
-        let comparison = Comparison::of(&base, &later, self.collector, namer);
-        Ok((base, later, comparison))
+        Ok((base, later))
     }
 
     /// The profile of `heap`, with names, for the renderer's thread.
@@ -269,9 +276,9 @@ impl Shared {
         Ok(turn)
     }
 
-    /// What changed from the snapshot `base` to the snapshot `later`.
-    pub(crate) fn difference(&self, base: Selector, later: Selector) -> Result<View> {
-        Ok(View::difference(self.moment(Heap::Kept(base))?, self.moment(Heap::Kept(later))?))
+    /// What changed from the snapshot `base` to `later`.
+    pub(crate) fn difference(&self, base: Selector, later: Heap) -> Result<View> {
+        Ok(View::difference(self.moment(Heap::Kept(base))?, self.moment(later)?))
     }
 
     /// What is shown of `heap`: all of it.

@@ -1,0 +1,72 @@
+//! The figures of one row.
+
+use super::certainty::{net_bytes_interval, net_objects_interval, sum_bytes_interval, sum_objects_interval};
+use crate::analysis::Change;
+use crate::profile::{Interval, SampleInterval, Sums};
+
+/// An estimated amount of memory.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) struct Amount {
+    /// Samples that it rests on.
+    pub samples: u64,
+    /// Bytes.
+    pub bytes: Interval,
+    /// Objects.
+    pub objects: Interval,
+}
+
+impl Amount {
+    pub(crate) fn of(sums: &Sums, interval: Option<SampleInterval>) -> Self {
+        Self {
+            samples: sums.objects,
+            bytes: sum_bytes_interval(sums, interval),
+            objects: sum_objects_interval(sums, interval),
+        }
+    }
+
+    /// Born − freed.
+    pub(crate) fn net(change: &Change, interval: Option<SampleInterval>) -> Self {
+        Self {
+            samples: change.born.objects + change.freed.objects,
+            bytes: net_bytes_interval(change, interval),
+            objects: net_objects_interval(change, interval),
+        }
+    }
+}
+
+/// What happened to the objects of some stacks.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) struct Figures {
+    /// Born − freed; what survived cancels exactly.
+    pub net: Amount,
+    /// Born since the base and alive later.
+    pub born: Amount,
+    /// Alive at the base and freed since.
+    pub freed: Amount,
+    /// Alive at both moments.
+    pub survived: Amount,
+    /// Alive at the base.
+    pub before: Amount,
+    /// Alive later.
+    pub after: Amount,
+    /// Estimated objects allocated in between, freed already or not.
+    pub allocated_objects: u64,
+    /// Estimated bytes of these.
+    pub allocated_bytes: u64,
+}
+
+impl Figures {
+    pub(crate) fn of(change: &Change, interval: Option<SampleInterval>) -> Self {
+        let amount = |sums: Sums| Amount::of(&sums, interval);
+        Self {
+            net: Amount::net(change, interval),
+            born: amount(change.born),
+            freed: amount(change.freed),
+            survived: amount(change.survived),
+            before: amount(change.before()),
+            after: amount(change.after()),
+            allocated_objects: change.allocated_objects,
+            allocated_bytes: change.allocated_bytes,
+        }
+    }
+}

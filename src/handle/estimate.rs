@@ -1,0 +1,56 @@
+//! An estimate and how sure it is, for whoever holds the handle.
+
+use std::fmt;
+
+use crate::profile::{ByteSize, Interval};
+
+/// An estimate with the bounds between which the truth lies with 95% confidence. Prints as `12.4 MiB ± 1.9 MiB`, and
+/// as `340 ± 51` when it counts objects.
+///
+/// Samples are drawn at random, so their sums have a variance that follows from the samples themselves:
+/// Σ Z²(1−p)/p² bytes² for samples of Z bytes, each drawn with chance p (Horvitz and Thompson, 1952).
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Estimate {
+    /// The estimate. A change is negative where more was freed than born.
+    pub value: f64,
+    /// Its lower bound.
+    pub low: f64,
+    /// Its upper bound.
+    pub high: f64,
+    unit: Unit,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Unit {
+    Bytes,
+    Objects,
+}
+
+impl Estimate {
+    pub(super) fn bytes(interval: Interval) -> Self {
+        Self::of(interval, Unit::Bytes)
+    }
+
+    pub(super) fn objects(interval: Interval) -> Self {
+        Self::of(interval, Unit::Objects)
+    }
+
+    fn of(Interval { estimate, low, high }: Interval, unit: Unit) -> Self {
+        Self { value: estimate, low, high, unit }
+    }
+}
+
+impl fmt::Display for Estimate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let margin = (self.high - self.low) / 2.0;
+        match self.unit {
+            Unit::Bytes => {
+                let sign = if self.value < 0.0 { "-" } else { "" };
+                let size = |bytes: f64| ByteSize::bytes(bytes.abs().round() as u64);
+                write!(f, "{sign}{} ± {}", size(self.value), size(margin))
+            }
+            Unit::Objects => write!(f, "{:.0} ± {margin:.0}", self.value),
+        }
+    }
+}
