@@ -191,11 +191,16 @@ impl DiffAmounts {
 }
 
 impl Amount {
-    fn of(amount: analysis::Amount) -> Self {
+    pub(super) fn of(amount: analysis::Amount) -> Self {
         Self {
             samples: amount.samples,
             bytes: Estimate::bytes(amount.bytes),
             objects: Estimate::objects(amount.objects),
         }
+    }
+
+    pub(super) fn about(amount: analysis::Amount) -> Self {
+        let Self { samples, bytes, objects } = Self::of(amount);
+        Self { samples, bytes: bytes.about(), objects: objects.about() }
     }
 }

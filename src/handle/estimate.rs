@@ -19,6 +19,7 @@ pub struct Estimate {
     /// Its upper bound.
     pub high: f64,
     unit: Unit,
+    is_about: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -37,12 +38,25 @@ impl Estimate {
     }
 
     fn of(Interval { estimate, low, high }: Interval, unit: Unit) -> Self {
-        Self { value: estimate, low, high, unit }
+        Self { value: estimate, low, high, unit, is_about: false }
+    }
+
+    pub(super) fn about(self) -> Self {
+        Self { is_about: true, ..self }
+    }
+
+    /// Whether the bounds rest on what was about sampled: a file tells only what its samples stand for. Such an
+    /// estimate prints as `about 12.4 MiB ± 1.9 MiB`.
+    pub fn is_about(&self) -> bool {
+        self.is_about
     }
 }
 
 impl fmt::Display for Estimate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.is_about {
+            f.write_str("about ")?;
+        }
         let margin = (self.high - self.low) / 2.0;
         match self.unit {
             Unit::Bytes => {

@@ -160,8 +160,9 @@ impl Profiler {
     /// [`ErrorKind::NotFound`] when there is no such snapshot.
     pub fn top(&self, snapshot: Selector, count: usize) -> Result<Vec<TopSite>> {
         self.render(move |shared, namer| {
-            let profile = shared.profile(Heap::Kept(snapshot), namer)?;
-            Ok(Top::of(&profile, INUSE_SPACE, count, Trim::Std).rows.into_iter().map(TopSite::of).collect())
+            let (profile, live) = shared.measured_profile(Heap::Kept(snapshot), namer)?;
+            let top = Top::of(&profile, Some(&live), INUSE_SPACE, count, Trim::Std);
+            Ok(top.rows.into_iter().map(TopSite::of).collect())
         })
     }
 

@@ -2,9 +2,10 @@
 
 use std::fmt::Write as _;
 
+use super::amounts::{bytes, change, size};
 use super::json::time;
 use crate::analysis::{Age, DiffRow, Site};
-use crate::profile::{ByteSize, Interval};
+use crate::profile::ByteSize;
 use crate::profiler::{DiffReport, When};
 
 /// The rows of a report. `all`: those that may be chance were asked for too.
@@ -29,11 +30,11 @@ pub(super) fn diff_table(report: &DiffReport, all: bool) -> String {
     ));
     line(format_args!(
         "in all: {}, born {}, freed {}; before {}, after {}; allocated in between {}",
-        signed(&total.net.bytes),
-        plain(&total.born.bytes),
-        plain(&total.freed.bytes),
-        plain(&total.before.bytes),
-        plain(&total.after.bytes),
+        change(&total.net.bytes),
+        bytes(&total.born.bytes),
+        bytes(&total.freed.bytes),
+        bytes(&total.before.bytes),
+        bytes(&total.after.bytes),
         ByteSize::bytes(total.allocated_bytes)
     ));
     if diff.detection_limit > 0.0 {
@@ -45,7 +46,7 @@ pub(super) fn diff_table(report: &DiffReport, all: bool) -> String {
         ));
     }
     remarks.iter().for_each(|remark| line(format_args!("{remark}")));
-    let net: Vec<String> = diff.rows.iter().map(|row| signed(&row.figures.net.bytes)).collect();
+    let net: Vec<String> = diff.rows.iter().map(|row| change(&row.figures.net.bytes)).collect();
     let width = net.iter().map(|net| net.chars().count()).max().unwrap_or(0);
     for (row, net) in diff.rows.iter().zip(net) {
         let born = size(row.figures.born.bytes.estimate);
@@ -87,7 +88,7 @@ fn history(row: &DiffRow) -> Option<String> {
     if !row.ages.is_empty() {
         parts.push(format!("alive by birth: {}", row.ages.iter().map(age).collect::<Vec<_>>().join(", ")));
     }
-    parts.extend(row.since_baseline.map(|net| format!("since the baseline {}", signed(&net.bytes))));
+    parts.extend(row.since_baseline.map(|net| format!("since the baseline {}", change(&net.bytes))));
     (!parts.is_empty()).then(|| parts.join("; "))
 }
 
@@ -97,19 +98,4 @@ fn place(site: &Site) -> String {
         (file, 0) => format!("{} {file}", site.function),
         (file, line) => format!("{} {file}:{line}", site.function),
     }
-}
-
-/// A size without its sign.
-fn size(bytes: f64) -> ByteSize {
-    ByteSize::bytes(bytes.abs().round() as u64)
-}
-
-fn signed(interval: &Interval) -> String {
-    let sign = if interval.estimate < 0.0 { "-" } else { "+" };
-    format!("{sign}{}", plain(interval))
-}
-
-fn plain(interval: &Interval) -> String {
-    let margin = (interval.high - interval.low) / 2.0;
-    format!("{} ± {}", size(interval.estimate), size(margin))
 }

@@ -243,8 +243,8 @@ async fn top(shared: &Arc<Shared>, parts: &Parts, selector: Selector) -> Result<
     query.finish()?;
     let as_text = accept(parts).contains("text/plain");
     render(shared, move |shared, namer| {
-        let profile = shared.profile(Heap::Kept(selector), namer)?;
-        let top = Top::of(&profile, by, count, trim);
+        let (profile, live) = shared.measured_profile(Heap::Kept(selector), namer)?;
+        let top = Top::of(&profile, Some(&live), by, count, trim);
         Ok(if as_text {
             answer::text(StatusCode::OK, table(&top, by))
         } else {

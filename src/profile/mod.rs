@@ -23,7 +23,7 @@ pub(crate) use estimate::SampleInterval;
 pub(crate) use frame::{Frame, Function, Unknown};
 pub(crate) use interval::Interval;
 pub(crate) use mapping::{BuildId, Mapping};
-pub(crate) use model::{INUSE_SPACE, Location, Profile, ProfileSample, SAMPLE_TYPES, SampleType};
+pub(crate) use model::{INUSE_OBJECTS, INUSE_SPACE, Location, Profile, ProfileSample, SAMPLE_TYPES, SampleType};
 pub(crate) use place::{NO_STACK, Place};
 pub(crate) use reading::{AllocatorMemory, CgroupMemory, ProcessMemory, Reading};
 pub(crate) use sums::Sums;

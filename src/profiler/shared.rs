@@ -16,7 +16,7 @@ use super::{Config, Gauges, Moment, Namer, View};
 use crate::collect::Collector;
 use crate::error::{Error, ErrorKind, Result};
 use crate::policy::Naming;
-use crate::profile::{Address, CgroupMemory, Frame, Profile};
+use crate::profile::{Address, CgroupMemory, Frame, Profile, Sums};
 use crate::snapshot::{History, Selector, Snapshot};
 use crate::system::{loaded_mappings, purge_decayed};
 
@@ -252,6 +252,12 @@ impl Shared {
     /// The profile of `heap`, with names, for the renderer's thread.
     pub(crate) fn profile(&self, heap: Heap, namer: &mut Namer<'_>) -> Result<Profile> {
         Ok(self.view(heap)?.profile(self.collector, namer))
+    }
+
+    /// The same, and what was sampled of the live objects of each of its samples.
+    pub(crate) fn measured_profile(&self, heap: Heap, namer: &mut Namer<'_>) -> Result<(Profile, Vec<Sums>)> {
+        let view = self.view(heap)?;
+        Ok((view.profile(self.collector, namer), view.live()))
     }
 
     /// The names of `addresses` in the files that are loaded now, for the renderer's thread.

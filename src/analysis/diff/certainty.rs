@@ -6,11 +6,11 @@ use crate::profile::{Interval, SampleInterval, Sums};
 /// Standard errors to both sides of an estimate that hold the truth with 95% confidence.
 const Z_95: f64 = 1.96;
 
-pub(super) fn sum_bytes_interval(sums: &Sums, _: Option<SampleInterval>) -> Interval {
+pub(super) fn sum_bytes_interval(sums: &Sums) -> Interval {
     normal(sums.estimated_bytes, sums.variance_bytes).at_least(0.0)
 }
 
-pub(super) fn sum_objects_interval(sums: &Sums, _: Option<SampleInterval>) -> Interval {
+pub(super) fn sum_objects_interval(sums: &Sums) -> Interval {
     normal(sums.estimated_objects, sums.variance_objects).at_least(0.0)
 }
 

@@ -16,12 +16,8 @@ pub(crate) struct Amount {
 }
 
 impl Amount {
-    pub(crate) fn of(sums: &Sums, interval: Option<SampleInterval>) -> Self {
-        Self {
-            samples: sums.objects,
-            bytes: sum_bytes_interval(sums, interval),
-            objects: sum_objects_interval(sums, interval),
-        }
+    pub(crate) fn of(sums: &Sums) -> Self {
+        Self { samples: sums.objects, bytes: sum_bytes_interval(sums), objects: sum_objects_interval(sums) }
     }
 
     /// Born − freed.
@@ -57,14 +53,13 @@ pub(crate) struct Figures {
 
 impl Figures {
     pub(crate) fn of(change: &Change, interval: Option<SampleInterval>) -> Self {
-        let amount = |sums: Sums| Amount::of(&sums, interval);
         Self {
             net: Amount::net(change, interval),
-            born: amount(change.born),
-            freed: amount(change.freed),
-            survived: amount(change.survived),
-            before: amount(change.before()),
-            after: amount(change.after()),
+            born: Amount::of(&change.born),
+            freed: Amount::of(&change.freed),
+            survived: Amount::of(&change.survived),
+            before: Amount::of(&change.before()),
+            after: Amount::of(&change.after()),
             allocated_objects: change.allocated_objects,
             allocated_bytes: change.allocated_bytes,
         }
