@@ -16,7 +16,7 @@ mod sums;
 mod totals;
 mod trim;
 
-pub(crate) use address::{Address, ReturnAddress};
+pub(crate) use address::{Address, AddressMap, ReturnAddress};
 pub use byte_size::ByteSize;
 pub(crate) use cohort::{Cohort, CohortRow, Cohorts};
 pub(crate) use estimate::SampleInterval;
