@@ -1,5 +1,6 @@
 //! What some stacks held, snapshot by snapshot.
 
+use super::Side;
 use crate::profile::Sums;
 
 /// What some stacks (a site's, a function's, all) held at each of the snapshots in hand, oldest first.
@@ -23,4 +24,108 @@ pub(crate) struct Point {
     pub allocated_bytes: f64,
     /// Milliseconds that the samples freed until then had lived, in all.
     pub freed_lifetimes_millis: u64,
+}
+
+/// Which series each stack belongs to, by the stack's number; a stack is in one or in none.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Membership {
+    /// One more than the number of the series; 0 for none.
+    of_stack: Vec<u32>,
+}
+
+impl Membership {
+    /// Puts `stack` into the series `number`, and out of any other.
+    pub(crate) fn set(&mut self, stack: u32, number: usize) {
+        let index = stack as usize;
+        if index >= self.of_stack.len() {
+            self.of_stack.resize(index + 1, 0);
+        }
+        self.of_stack[index] = u32::try_from(number + 1).unwrap_or(0);
+    }
+
+    fn get(&self, stack: u32) -> Option<usize> {
+        (*self.of_stack.get(stack as usize)? as usize).checked_sub(1)
+    }
+}
+
+/// The series of `count` groups of stacks over the snapshots `sides`, oldest first, taken at `seconds`.
+pub(crate) fn series(sides: &[Side<'_>], seconds: &[f64], members: &Membership, count: usize) -> Vec<Series> {
+    let points = (0..sides.len()).map(|at| Point { cohorts: vec![Sums::default(); at + 1], ..Point::default() });
+    let empty = Series { seconds: seconds.to_vec(), points: points.collect() };
+    let mut all = vec![empty; count];
+    for (at, side) in sides.iter().enumerate() {
+        for cohort in side.cohorts.iter() {
+            let Some(point) = point(&mut all, members, cohort.stack, at) else { continue };
+            // Born in the epoch that the first snapshot from then on ended. A source without birthdays gives a later
+            // epoch than any: all as if born just now.
+            let birth = sides[..at].partition_point(|earlier| earlier.epoch < cohort.epoch);
+            if let Some(sums) = point.cohorts.get_mut(birth) {
+                *sums += cohort.live;
+            }
+        }
+        for totals in side.totals.iter() {
+            let Some(point) = point(&mut all, members, totals.stack, at) else { continue };
+            point.samples += totals.objects;
+            point.allocated_bytes += totals.estimated_bytes as f64;
+            point.freed_lifetimes_millis += totals.freed_lifetimes_millis;
+        }
+    }
+    all
+}
+
+fn point<'a>(all: &'a mut [Series], members: &Membership, stack: u32, at: usize) -> Option<&'a mut Point> {
+    all.get_mut(members.get(stack)?)?.points.get_mut(at)
+}
+
+/// What each of `count` groups of stacks held at each snapshot: a row for each group.
+pub(crate) fn levels(sides: &[Side<'_>], members: &Membership, count: usize) -> Vec<Vec<Sums>> {
+    let mut all = vec![vec![Sums::default(); sides.len()]; count];
+    for (at, side) in sides.iter().enumerate() {
+        for cohort in side.cohorts.iter() {
+            let level = members.get(cohort.stack).and_then(|number| all.get_mut(number)?.get_mut(at));
+            if let Some(level) = level {
+                *level += cohort.live;
+            }
+        }
+    }
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::profile::{Cohort, Cohorts, PackedTotals, SampleInterval, Totals};
+
+    #[test]
+    fn a_series_tells_what_was_alive_by_birth() {
+        let one = SampleInterval::from_lg(12).unwrap().weigh(64);
+        let heap = |rows: &[(u32, u32, u32)], samples: u64| {
+            let cohort = |&(stack, epoch, objects)| Cohort { stack, epoch, live: one.times(objects) };
+            let cohorts = Cohorts::of(&rows.iter().map(cohort).collect::<Vec<_>>());
+            let total = |stack| Totals { stack, objects: samples, estimated_bytes: 10, ..Totals::default() };
+            (cohorts, PackedTotals::pack(3, [2, 3, 9].map(total).into_iter()))
+        };
+        // The second snapshot tells epochs apart that nobody keeps any more.
+        let heaps = [
+            (4, heap(&[(2, 1, 5), (3, 4, 2), (9, 0, 1)], 1)),
+            (7, heap(&[(2, 1, 4), (2, 5, 1), (2, 6, 2), (3, 7, 1)], 2)),
+            (8, heap(&[(2, 4, 3), (2, 7, 3), (3, 8, 6), (9, 7, 1)], 3)),
+        ];
+        let sides: Vec<_> =
+            heaps.iter().map(|(epoch, (cohorts, totals))| Side { epoch: *epoch, cohorts, totals }).collect();
+        let mut members = Membership::default();
+        [(2, 0), (3, 0), (9, 1)].into_iter().for_each(|(stack, number)| members.set(stack, number));
+        let found = series(&sides, &[0.0, 60.0, 90.0], &members, 2);
+        let objects = |series: &Series| -> Vec<Vec<u64>> {
+            let of = |point: &Point| point.cohorts.iter().map(|sums| sums.objects).collect();
+            series.points.iter().map(of).collect()
+        };
+        assert_eq!(objects(&found[0]), [vec![7], vec![4, 4], vec![3, 3, 6]]);
+        assert_eq!(objects(&found[1]), [vec![1], vec![0, 0], vec![0, 1, 0]]);
+        assert_eq!(found[0].points[2].samples, 6, "of two stacks");
+        assert_eq!(found[1].points[0].allocated_bytes, 10.0);
+        let levels = levels(&sides, &members, 2);
+        assert_eq!(levels[0].iter().map(|sums| sums.objects).collect::<Vec<_>>(), [7, 8, 12]);
+        assert_eq!(levels[1].iter().map(|sums| sums.objects).collect::<Vec<_>>(), [1, 0, 1]);
+    }
 }

@@ -29,6 +29,8 @@ pub struct SnapshotInfo {
     pub sampled_objects: u64,
     /// How long it took.
     pub duration: Duration,
+    /// The epoch that it ended: objects that are alive in it were born in this epoch or before.
+    pub epoch: u32,
     /// Why it does not show everything; `None` when it does.
     pub partial: Option<&'static str>,
 }
@@ -99,6 +101,7 @@ impl SnapshotInfo {
             live_objects: snapshot.live.estimated_objects,
             sampled_objects: snapshot.live.objects,
             duration: snapshot.duration,
+            epoch: snapshot.epoch,
             partial: snapshot.partial,
         }
     }

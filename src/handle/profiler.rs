@@ -1,5 +1,6 @@
 //! The handle that a service holds.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
@@ -260,6 +261,14 @@ impl Profiler {
             depth: collector.stacks().frames(object.stack).len(),
         };
         collector.live_objects().into_iter().map(sample).collect()
+    }
+
+    /// The distinct epochs of a snapshot's cohorts, rising, for heapward's own tests.
+    #[doc(hidden)]
+    pub fn snapshot_epochs(&self, snapshot: Selector) -> Result<Vec<u32>> {
+        let snapshot = self.shared()?.history().find(snapshot)?;
+        let epochs: BTreeSet<u32> = snapshot.cohorts.iter().map(|cohort| cohort.epoch).collect();
+        Ok(epochs.into_iter().collect())
     }
 
     /// Stops sampling; what is alive stays in the live set until it is freed. Snapshots from now on are marked

@@ -38,6 +38,16 @@ impl SampleInterval {
         -(self.ln_missed_per_byte * usable.max(1) as f64).exp_m1()
     }
 
+    /// The most bytes that there can be without a sample, with 95% confidence: ln 20 · R.
+    pub(crate) fn unseen_limit(self) -> f64 {
+        self.unseen_with_chance(0.05)
+    }
+
+    /// So many bytes are missed altogether with `chance`: −ln chance · R, whatever the sizes of the objects.
+    pub(super) fn unseen_with_chance(self, chance: f64) -> f64 {
+        chance.ln() / self.ln_missed_per_byte
+    }
+
     /// What one sample of `usable` bytes contributes to every sum.
     pub(crate) fn weigh(self, usable: u64) -> Sums {
         weigh_many(1, usable, usable as f64, self.probability(usable))
@@ -124,6 +134,18 @@ mod tests {
             let sums = interval.weigh(usable);
             assert!(sums.variance_bytes <= 524_288.0 * sums.estimated_bytes * (1.0 + 1e-9), "{usable}");
         }
+    }
+
+    /// The chance to see none of so many bytes is 5%, in small objects as in large ones.
+    #[test]
+    fn what_can_hide_does_not_depend_on_sizes() {
+        let interval = SampleInterval::from_lg(19).unwrap();
+        for usable in [256u64, 65_536, 1 << 20] {
+            let objects = interval.unseen_limit() / usable as f64;
+            let missed = (1.0 - interval.probability(usable)).powf(objects);
+            assert!((missed - 0.05).abs() < 1e-6, "{usable}: {missed}");
+        }
+        assert_eq!(SampleInterval::from_lg(0).unwrap().unseen_limit(), 0.0);
     }
 
     #[test]

@@ -4,20 +4,26 @@
 
 mod address;
 mod byte_size;
+mod change;
 mod cohort;
 mod estimate;
 mod frame;
 mod interval;
+mod interval_text;
 mod mapping;
 mod model;
 mod place;
 mod reading;
+#[cfg(test)]
+pub(crate) mod simulation;
 mod sums;
 mod totals;
 mod trim;
+mod unseen;
 
 pub(crate) use address::{Address, AddressMap, ReturnAddress};
 pub use byte_size::ByteSize;
+pub(crate) use change::Measure;
 pub(crate) use cohort::{Cohort, CohortRow, Cohorts};
 pub(crate) use estimate::SampleInterval;
 pub(crate) use frame::{Frame, Function, Unknown};
@@ -28,4 +34,4 @@ pub(crate) use place::{NO_STACK, Place};
 pub(crate) use reading::{AllocatorMemory, CgroupMemory, ProcessMemory, Reading};
 pub(crate) use sums::Sums;
 pub(crate) use totals::{PackedTotals, Totals};
-pub(crate) use trim::{Trim, Trimmer};
+pub(crate) use trim::{Trim, Trimmer, is_of_a_dependency};

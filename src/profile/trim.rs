@@ -8,6 +8,7 @@ use std::sync::LazyLock;
 
 use crate::error::{Error, Result};
 
+pub(crate) use rules::is_of_a_dependency;
 pub(crate) use trimmer::Trimmer;
 
 /// How much of a stack's leafward end is plumbing that nobody wants to see.

@@ -176,6 +176,14 @@ const CRATES: [&str; 11] = [
     "rust_begin_unwind",
 ];
 
+/// Where the sources of dependencies are, as debug information names them.
+const DEPENDENCIES: [&str; 4] = ["/registry/src/", "/git/checkouts/", "/rustc/", "/library/std/"];
+
+/// Whether a source file is that of a dependency or of the language, and not of the program's own workspace.
+pub(crate) fn is_of_a_dependency(file: &str) -> bool {
+    DEPENDENCIES.iter().any(|folder| file.contains(folder))
+}
+
 /// Whether the function `name` (demangled) belongs to the language or to a collection.
 pub(super) fn is_of_the_language(name: &str) -> bool {
     let path = defining_path(name);

@@ -295,3 +295,27 @@ fn names_end_at_their_arguments() {
     // Nothing in front of the bracket matches.
     assert_eq!(kept(Trim::Std, &["main", "<alloc::vec::Vec<(u8,)>>::push"]), "main <alloc::vec::Vec<(u8,)>>::push");
 }
+
+#[test]
+fn the_way_to_a_site_ends_there() {
+    let way = |trim: Trim, stack: &[&str]| {
+        let profile = profile(stack);
+        let trimmer = Trimmer::of(&profile, trim);
+        let names: Vec<String> =
+            trimmer.path_to_site(&profile.samples[0]).map(|place| place.name().into_owned()).collect();
+        assert_eq!(names.last().map_or("", String::as_str), site(trim, stack), "{trim:?} {stack:?}");
+        names.join(" ")
+    };
+    assert_eq!(way(Trim::Std, &STACK), "main s::go");
+    assert_eq!(
+        way(Trim::Allocator, &STACK),
+        "main s::go core::iter::Map::fold alloc::vec::Vec::push alloc::raw_vec::grow"
+    );
+    assert_eq!(way(Trim::None, &STACK).split(' ').count(), 6);
+    let inlined = ["main", "s::go <- core::iter::map <- s::inner <- alloc::vec::push<u8>", "malloc"];
+    assert_eq!(way(Trim::Std, &inlined), "main s::go core::iter::map s::inner");
+    assert_eq!(way(Trim::Std, &["main", "s::go <- core::iter::map <- alloc::vec::push<u8>", "malloc"]), "main s::go");
+    assert_eq!(way(Trim::Std, &["std::rt::lang_start", "core::x", "malloc"]), "std::rt::lang_start");
+    assert_eq!(way(Trim::Std, &["malloc", "imalloc_fastpath"]), "malloc");
+    assert_eq!(way(Trim::Std, &[]), "");
+}

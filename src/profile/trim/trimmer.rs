@@ -97,6 +97,28 @@ impl<'p> Trimmer<'p> {
         }
     }
 
+    /// The frames from the root down to [`Trimmer::site`], that one included.
+    pub(crate) fn path_to_site(&self, sample: &ProfileSample) -> impl Iterator<Item = Place<'p>> + use<'_, 'p> {
+        let Kept { locations, skip } = self.kept(sample);
+        let site_line = |&index: &u32| {
+            let lines = self.lines(index);
+            (self.trim >= Trim::Std && lines.site < lines.count).then_some(lines.site as usize)
+        };
+        // Where the way ends: that location and line.
+        let (last, line) = match locations.iter().enumerate().find_map(|(at, index)| Some((at, site_line(index)?))) {
+            Some(site) => site,
+            None if self.trim < Trim::Std => (0, skip),
+            None => match locations.last() {
+                Some(&root) => (locations.len() - 1, self.lines(root).count as usize - 1),
+                None => (0, 0),
+            },
+        };
+        locations.iter().enumerate().skip(last).rev().flat_map(move |(at, &index)| {
+            let first = if at == last { line } else { 0 };
+            (first..self.lines(index).count as usize).rev().filter_map(move |line| self.place(index, line))
+        })
+    }
+
     fn lines(&self, index: u32) -> Lines {
         self.locations.get(index as usize).copied().unwrap_or(Lines { cut: 0, count: 1, site: 0 })
     }

@@ -1,0 +1,106 @@
+//! From a series to a judgement.
+
+use super::flow::Z_95;
+use super::limit::detection_limit;
+use super::rate::theil_sen;
+use super::window::{Refusal, SIGNIFICANT};
+use super::{Age, Aged, Fact, Judgement, Posterior, Shape, Window, staircase};
+use crate::analysis::Series;
+use crate::profile::SampleInterval;
+
+/// With fewer snapshots than this no epoch is left to compare with.
+const LEAST_SNAPSHOTS: usize = 4;
+
+/// Where a window may begin, as shares of the snapshots: at the first, after a warm-up, and before a leak that begins
+/// late. The longest window that shows growth without bound is judged; each that is tried makes chance likelier.
+const STARTS: [f64; 5] = [0.0, 0.15, 0.33, 0.5, 0.67];
+
+/// A snapshot after which so much of the time passes until the next one is left out.
+const LONELY: f64 = 0.5;
+
+/// Judges what one site did.
+pub(crate) fn judge(series: &Series, interval: SampleInterval) -> Judgement {
+    let snapshots = series.seconds.len().min(series.points.len());
+    let last = snapshots.saturating_sub(1);
+    let base = base(series, last);
+    let whole = Window::new(series, base, last);
+    if snapshots < LEAST_SNAPSHOTS {
+        let fact = Fact::FewSnapshots { snapshots, least: LEAST_SNAPSHOTS };
+        return judgement(series, interval, &whole, 1.0, (Shape::Inconclusive, fact));
+    }
+    if let Some(steps) = staircase::steps(&whole) {
+        let p = whole.flow.p_value_of_sampling();
+        return judgement(series, interval, &whole, p, (Shape::Unbounded, Fact::Staircase { steps }));
+    }
+    let starts = STARTS.iter().map(|share| base + (share * (last - base) as f64).round() as usize);
+    let mut starts: Vec<usize> = starts.collect();
+    starts.retain(|start| start + LEAST_SNAPSHOTS <= snapshots);
+    starts.dedup();
+    let tries = starts.len() as f64;
+    let mut refusal = None;
+    for start in starts {
+        let window = Window::new(series, start, last);
+        match window.unbounded(tries) {
+            Ok((p, fact)) => return judgement(series, interval, &window, p * tries, (Shape::Unbounded, fact)),
+            Err(why) => _ = refusal.get_or_insert(why),
+        }
+    }
+    let course = course(&whole, refusal.unwrap_or(Refusal::Insignificant));
+    judgement(series, interval, &whole, (whole.flow.p_value() * tries).min(1.0), course)
+}
+
+/// The first snapshot to judge from: one that was pinned long before the others says little about them.
+fn base(series: &Series, last: usize) -> usize {
+    let time = |at: usize| series.seconds.get(at).copied().unwrap_or(f64::INFINITY);
+    let is_lonely = |at: usize| time(at + 1) - time(at) > LONELY * (time(last) - time(at));
+    let most = (last + 1).saturating_sub(LEAST_SNAPSHOTS);
+    (0..most).find(|&at| !is_lonely(at)).unwrap_or(most)
+}
+
+/// What a window shows that accuses nobody.
+fn course(window: &Window<'_>, refusal: Refusal) -> (Shape, Fact) {
+    let flow = &window.flow;
+    let (all, last) = (&window.all, window.last);
+    if flow.p_value_of_shrinking() < SIGNIFICANT {
+        return (Shape::Shrinking, Fact::Shrank);
+    }
+    if flow.p_value() >= SIGNIFICANT {
+        return (Shape::Steady, Fact::NoGrowth);
+    }
+    let _ = refusal;
+    let at = window.recent_start(window.start);
+    let ago = all.time(last) - all.time(at);
+    let fact = Fact::Stopped { grew: flow.growth(), ago, since: all.flow(at, last).interval() };
+    (Shape::Saturating, fact)
+}
+
+fn judgement(
+    series: &Series,
+    interval: SampleInterval,
+    window: &Window<'_>,
+    p_value: f64,
+    (shape, fact): (Shape, Fact),
+) -> Judgement {
+    let Window { start, last, .. } = *window;
+    let (aged, first) = window.judged();
+    let levels: Vec<(f64, f64)> = (first..=last).map(|at| (aged.time(at), aged.level(at))).collect();
+    let sampled = aged.flow(first, last);
+    let margin = Z_95 * (sampled.born.variance_bytes + sampled.freed.variance_bytes).max(0.0).sqrt();
+    let ever = |at: usize| series.points.get(at).map_or((0, 0.0), |point| (point.samples, point.allocated_bytes));
+    let ((samples_before, bytes_before), (samples, bytes)) = (ever(start), ever(last));
+    let alive = window.flow.born.objects;
+    let allocated = bytes - bytes_before;
+    Judgement {
+        start,
+        seconds: window.seconds(),
+        growth: window.flow.interval(),
+        p_value: p_value.min(1.0),
+        rate: theil_sen(&levels, margin / (aged.time(last) - aged.time(first))),
+        shape,
+        fact,
+        age: Age::of(series, start),
+        posterior: Posterior { freed: samples.saturating_sub(samples_before).saturating_sub(alive), alive },
+        alive_share: (allocated > 0.0).then(|| (window.flow.born.estimated_bytes / allocated).min(1.0)),
+        detection_limit: detection_limit(&window.flow, interval.bytes() as f64),
+    }
+}

@@ -1,0 +1,37 @@
+//! Whether what a site holds grows without bound: the judge, its evidence, and the words for it.
+//!
+//! A trend alone accuses nobody. Four facts have to come together, all measured on what has grown *old* (older than
+//! the site's objects usually get, see [`Aged`]): it grew more than sampling and chance explain; it is still growing;
+//! no single epoch made it; and it grew more than the site has been seen to give back.
+
+mod accuse;
+mod age;
+mod aged;
+mod flow;
+mod judge;
+mod judgement;
+mod limit;
+mod posterior;
+mod probability;
+mod rate;
+mod shape;
+mod staircase;
+pub(crate) mod units;
+mod verdict;
+mod window;
+
+#[cfg(test)]
+pub(crate) mod synthetic;
+#[cfg(test)]
+mod tests;
+
+pub(crate) use accuse::accuse;
+pub(crate) use age::Age;
+use aged::Aged;
+use flow::Flow;
+pub(crate) use judge::judge;
+pub(crate) use judgement::Judgement;
+pub(crate) use posterior::Posterior;
+pub(crate) use shape::{Fact, Shape};
+pub(crate) use verdict::Verdict;
+use window::Window;

@@ -1,0 +1,38 @@
+//! How fast a level rises: Theil and Sen's median of slopes.
+
+use super::flow::Z_95;
+use crate::profile::Interval;
+
+/// The median of the slopes between all pairs of (seconds, bytes), in bytes per second, with the 95% bounds of Sen (1968):
+/// slopes counted from the median by Kendall's variance. Never narrower than `least_margin` to each side: neighbouring
+/// levels share most of their samples, so that the slopes alone look surer than they are. `None` of fewer than two
+/// points.
+pub(crate) fn theil_sen(points: &[(f64, f64)], least_margin: f64) -> Option<Interval> {
+    let mut slopes = Vec::with_capacity(points.len() * points.len() / 2);
+    for (index, a) in points.iter().enumerate() {
+        for b in points.iter().skip(index + 1) {
+            let slope = (b.1 - a.1) / (b.0 - a.0);
+            if slope.is_finite() {
+                slopes.push(slope);
+            }
+        }
+    }
+    slopes.sort_by(f64::total_cmp);
+    let estimate = median(&slopes)?;
+    let n = points.len() as f64;
+    let reach = Z_95 * (n * (n - 1.0) * (2.0 * n + 5.0) / 18.0).sqrt();
+    let pairs = slopes.len() as f64;
+    let at = |rank: f64| slopes.get((rank.max(0.0) as usize).min(slopes.len() - 1)).copied().unwrap_or(estimate);
+    Some(Interval {
+        estimate,
+        low: at(((pairs - reach) / 2.0).floor() - 1.0).min(estimate - least_margin),
+        high: at(((pairs + reach) / 2.0).ceil()).max(estimate + least_margin),
+    })
+}
+
+/// Of sorted values.
+fn median(sorted: &[f64]) -> Option<f64> {
+    let middle = sorted.len() / 2;
+    let upper = *sorted.get(middle)?;
+    Some(if sorted.len() % 2 == 1 { upper } else { (upper + sorted.get(middle - 1)?) / 2.0 })
+}

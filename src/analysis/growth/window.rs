@@ -1,0 +1,235 @@
+//! A part of a history, up to its end, with what a site did in it.
+
+use super::age::{Age, OLD};
+use super::{Aged, Fact, Flow};
+use crate::analysis::Series;
+use crate::profile::Sums;
+
+/// Growth is significant below this chance; the windows that are tried count against it.
+pub(super) const SIGNIFICANT: f64 = 0.01;
+
+/// The recent part of a window, in which growth must go on. A longer one lets a cache pass that has just filled, a
+/// shorter one holds too few samples.
+const RECENT: f64 = 1.0 / 3.0;
+
+/// An age takes at most this share of the window away.
+const MOST_AGE: f64 = 1.0 / 3.0;
+
+/// The least share of the window's mean rate at which the recent part must grow. An exponential approach with a third
+/// of the window as its time constant comes to 0.3, a leak in bursts seldom falls below 0.4.
+const LEAST_RECENT: f64 = 0.45;
+
+/// By how many standard deviations the recent part must grow: three samples of a pure leak.
+const RECENT_SIGMAS: f64 = 1.5;
+
+/// So much of what was born in the recent part may have been freed of what was there before: a leak's cohorts do not
+/// decay, a full cache's do.
+const MOST_DECAY: f64 = 0.5;
+
+/// A pause that is no longer than this part of an earlier one is a pause, and not the end of growth.
+const LEAST_PAUSE: f64 = 0.6;
+
+/// How far below the mean rate churn may hide the growth of all that is alive, in standard deviations.
+const MOST_HIDDEN_SIGMAS: f64 = 2.0;
+
+/// What grew without the best epoch must be significant at this, so that no step passes.
+const SIGNIFICANT_WITHOUT_BEST: f64 = 0.05;
+
+/// And must have grown at this share of the mean rate.
+const LEAST_WITHOUT_BEST: f64 = 0.3;
+
+/// What should come to fewer samples may be none.
+const LEAST_SAMPLES: f64 = 3.0;
+
+/// Growth must exceed what the site has been seen to give back by this factor.
+const LEAST_OVER_FALL: f64 = 1.5;
+
+/// All that is alive is judged, and not what has grown old only, where at least this share of what was allocated in the
+/// window is alive. A batch job comes to one half.
+const LEAST_ALIVE: f64 = 0.6;
+
+/// The snapshots from `start` to `last`.
+pub(super) struct Window<'a> {
+    pub(super) start: usize,
+    pub(super) last: usize,
+    /// Everything that is alive.
+    pub(super) all: Aged<'a>,
+    /// Its change over the window.
+    pub(super) flow: Flow,
+    /// What is older than the site's objects usually get.
+    pub(super) old: Aged<'a>,
+    /// The first snapshot at which the old is known.
+    pub(super) first: usize,
+    /// Bytes that one sample stands for.
+    weight: f64,
+    /// Share of what was allocated since the first snapshot that is alive.
+    alive_share: f64,
+}
+
+/// Why a window accuses nobody.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Refusal {
+    /// The growth of what is judged is not significant.
+    Insignificant,
+    /// The site has given back as much, in bytes.
+    Fell(f64),
+    /// One epoch made it; the snapshot that ended that.
+    OneEpoch(usize),
+    /// It does not go on.
+    Stopped,
+}
+
+impl<'a> Window<'a> {
+    pub(super) fn new(series: &'a Series, start: usize, last: usize) -> Self {
+        let all = Aged::new(series, 0.0);
+        let seconds = all.time(last) - all.time(start);
+        let wanted = Age::of(series, 0).usual_lifetime.map_or(0.0, |usual| OLD * usual);
+        let old = Aged::new(series, wanted.min(MOST_AGE * seconds));
+        let first = old.first(start);
+        let flow = all.flow(start, last);
+        let allocated = |at: usize| series.points.get(at).map_or(0.0, |point| point.allocated_bytes);
+        let alive_share = all.flow(0, last).born.estimated_bytes / (allocated(last) - allocated(0));
+        Self { start, last, all, flow, old, first, weight: flow.weight(), alive_share }
+    }
+
+    /// Seconds of the window.
+    pub(super) fn seconds(&self) -> f64 {
+        self.all.time(self.last) - self.all.time(self.start)
+    }
+
+    /// What the site is judged by, and the first snapshot at which that is known.
+    pub(super) fn judged(&self) -> (&Aged<'a>, usize) {
+        if self.alive_share >= LEAST_ALIVE { (&self.all, self.start) } else { (&self.old, self.first) }
+    }
+
+    /// The growth without bound that this window shows, with its p-value if this were the only window.
+    pub(super) fn unbounded(&self, tries: f64) -> Result<(f64, Fact), Refusal> {
+        let (aged, first) = self.judged();
+        let flow = aged.flow(first, self.last);
+        let growth = flow.growth();
+        let p = flow.p_value();
+        if growth <= 0.0 || p * tries > SIGNIFICANT {
+            return Err(Refusal::Insignificant);
+        }
+        let fall = self.fall(aged);
+        if fall * LEAST_OVER_FALL > growth {
+            return Err(Refusal::Fell(fall));
+        }
+        let rate = growth / (aged.time(self.last) - aged.time(first));
+        self.without_best_epoch(aged, first, rate)?;
+        let from = self.recent_start(first);
+        let recent = aged.flow(from, self.last);
+        self.goes_on(from, rate, recent)?;
+        Ok((p, Fact::StillGrowing { recent: recent.interval(), seconds: aged.time(self.last) - aged.time(from) }))
+    }
+
+    /// No single epoch made the growth.
+    fn without_best_epoch(&self, aged: &Aged<'_>, first: usize, rate: f64) -> Result<(), Refusal> {
+        let (at, rest, expected) = self.without(aged, first, rate, 1);
+        if rest.growth() < LEAST_WITHOUT_BEST * expected || rest.p_value() > SIGNIFICANT_WITHOUT_BEST {
+            return Err(Refusal::OneEpoch(at));
+        }
+        // A snapshot can fall into a step.
+        let (at, rest, expected) = self.without(aged, first, rate, 2);
+        if rest.growth() < LEAST_WITHOUT_BEST * expected && expected > LEAST_SAMPLES * self.weight {
+            return Err(Refusal::OneEpoch(at));
+        }
+        Ok(())
+    }
+
+    /// The end of the `length` epochs of which most is alive beyond `rate`, and without what was born in them the growth,
+    /// and what it should have been.
+    fn without(&self, aged: &Aged<'_>, first: usize, rate: f64, length: usize) -> (usize, Flow, f64) {
+        let births = aged.births(first, self.last);
+        let excess = |part: &[(usize, f64, Sums)]| -> f64 {
+            part.iter().map(|(_, seconds, born)| born.estimated_bytes - rate * seconds).sum()
+        };
+        let best = births.windows(length.min(births.len()).max(1)).max_by(|a, b| excess(a).total_cmp(&excess(b)));
+        let best = best.unwrap_or_default();
+        let is_best = |at: usize| best.iter().any(|(best, ..)| *best == at);
+        let mut rest = Flow { born: Sums::default(), freed: aged.flow(first, self.last).freed };
+        let mut seconds = 0.0;
+        for (_, length, born) in births.iter().filter(|(at, ..)| !is_best(*at)) {
+            rest.born += *born;
+            seconds += length;
+        }
+        (best.last().map_or(self.last, |(at, ..)| *at), rest, rate * seconds)
+    }
+
+    /// The growth goes on since the snapshot `from`, by what is judged and by all that is alive.
+    fn goes_on(&self, from: usize, rate: f64, recent: Flow) -> Result<(), Refusal> {
+        let expected = rate * (self.all.time(self.last) - self.all.time(from));
+        let growth = recent.growth();
+        if growth < LEAST_RECENT * expected || growth < RECENT_SIGMAS * recent.variance().sqrt() {
+            return Err(Refusal::Stopped);
+        }
+        // What has grown old shows late that a cache is full.
+        let all = self.all.flow(from, self.last);
+        let hidden = MOST_HIDDEN_SIGMAS * all.variance().sqrt() + self.given_back(from);
+        if all.growth() + hidden < LEAST_RECENT * expected {
+            return Err(Refusal::Stopped);
+        }
+        if recent.freed.estimated_bytes > MOST_DECAY * recent.born.estimated_bytes {
+            return Err(Refusal::Stopped);
+        }
+        match self.quiet_since(rate) {
+            Some(_) => Err(Refusal::Stopped),
+            None => Ok(()),
+        }
+    }
+
+    /// Since which snapshot the site has not grown, although it had never paused so long before.
+    fn quiet_since(&self, rate: f64) -> Option<usize> {
+        let levels: Vec<f64> = (self.start..=self.last).map(|at| self.all.level(at)).collect();
+        let level = |at: usize| levels.get(at - self.start).copied().unwrap_or(0.0);
+        (self.start + 1..self.last).find(|&at| {
+            let seconds = self.all.time(self.last) - self.all.time(at);
+            let expected = LEAST_RECENT * rate * seconds;
+            let flow = self.all.flow(at, self.last);
+            let hidden = MOST_HIDDEN_SIGMAS * (flow.variance() + self.weight * expected).sqrt() + self.given_back(at);
+            if flow.growth() + hidden >= expected {
+                return false;
+            }
+            let paused = |from: usize, to: usize| {
+                let pause = self.all.time(to) - self.all.time(from);
+                pause >= LEAST_PAUSE * seconds && level(to) - level(from) < 0.2 * rate * pause
+            };
+            !(self.start..at).any(|from| (from + 1..=at).any(|to| paused(from, to)))
+        })
+    }
+
+    /// Where the recent part begins, for what is known from the snapshot `first` on.
+    pub(super) fn recent_start(&self, first: usize) -> usize {
+        let (begin, end) = (self.all.time(first), self.all.time(self.last));
+        let from = end - RECENT * (end - begin);
+        // Regular snapshots fall on the third, give or take rounding.
+        let reached = from + 1e-9 * (end - begin);
+        (first..self.last).rev().find(|&at| self.all.time(at) <= reached).unwrap_or(first)
+    }
+
+    /// The most by which all that is alive had fallen until the snapshot `until`: by as much may it hide growth again.
+    fn given_back(&self, until: usize) -> f64 {
+        let mut highest = f64::NEG_INFINITY;
+        let mut most = 0.0_f64;
+        for level in (0..=until).map(|at| self.all.level(at)) {
+            highest = highest.max(level);
+            most = most.max(highest - level);
+        }
+        most
+    }
+
+    /// The most that the site has been seen to give back, beyond chance, in all the history.
+    pub(super) fn fall(&self, aged: &Aged<'_>) -> f64 {
+        let mut most = 0.0_f64;
+        let mut highest = aged.first(0);
+        for at in highest + 1..=self.last {
+            if aged.level(at) >= aged.level(highest) {
+                highest = at;
+                continue;
+            }
+            let flow = aged.flow(highest, at);
+            most = most.max(-flow.growth() - 2.0 * flow.variance().sqrt());
+        }
+        most
+    }
+}

@@ -1,0 +1,3 @@
+//! Which sites grow without bound.
+
+mod tree;
