@@ -18,11 +18,15 @@ pub use grouping::Grouping;
 pub(crate) use grouping::Sort;
 pub(crate) use past::{Age, Baseline, Kept, Past};
 
-use certainty::{adjusted, detection_limit, p_value, traceless};
+use certainty::{adjusted, detection_limit, distance, p_value};
 use groups::Groups;
 
 /// Of all rows that are called significant, the share that may be so by chance alone.
 pub(crate) const FALSE_DISCOVERY_RATE: f64 = 0.05;
+
+/// Bounds of intervals take microseconds each, so they are computed only for so many rows more than twice those that
+/// are shown: the first ones by bounds that are about right.
+const SPARE: usize = 256;
 
 /// What is asked of a diff.
 #[derive(Clone, Copy, Debug)]
@@ -90,8 +94,13 @@ struct Candidate {
 
 impl Diff {
     /// Of `changes`, each of the stack of the sample of `profile` with the same index.
-    pub(crate) fn of(profile: &Profile, changes: &[Change], past: &Past<'_>, question: &Question) -> Self {
-        let interval = SampleInterval::from_bytes(profile.sample_interval);
+    pub(crate) fn of(
+        profile: &Profile,
+        changes: &[Change],
+        interval: SampleInterval,
+        past: &Past<'_>,
+        question: &Question,
+    ) -> Self {
         let groups = Groups::of(profile, question.by, question.trim);
         let sums = sums(&groups, changes);
         let limit = detection_limit(interval);
@@ -110,6 +119,12 @@ impl Diff {
         let not_significant = candidates.iter().filter(|candidate| !candidate.is_significant()).count();
         if question.only_significant {
             candidates.retain(Candidate::is_significant);
+        }
+        if question.sort == Sort::Certain {
+            truncate_sorted(&mut candidates, question.count.saturating_mul(2).saturating_add(SPARE));
+            for candidate in &mut candidates {
+                candidate.order[0] = distance(&sums[candidate.group], interval);
+            }
         }
         truncate_sorted(&mut candidates, question.count);
 
@@ -139,13 +154,14 @@ impl Diff {
             not_significant,
             below_limit,
             detection_limit: limit,
-            traceless: traceless(interval),
+            traceless: interval.unseen_limit(),
         }
     }
 
     /// Says of a heap that was compared with itself that `all` of it is still there.
-    pub(crate) fn all_survived(&mut self, all: &Sums, interval: SampleInterval) {
-        self.total = Figures::of(&Change { survived: *all, ..Change::default() }, Some(interval));
+    pub(crate) fn all_survived(&mut self, all: &Sums) {
+        let survived = Amount::of(all);
+        self.total = Figures { survived, before: survived, after: survived, ..Figures::default() };
     }
 }
 

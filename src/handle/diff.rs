@@ -164,7 +164,7 @@ impl DiffRow {
             adjusted_p_value: row.adjusted_p_value,
             significant: row.is_significant,
             ages: row.ages.iter().map(|age| Age { before_snapshot: age.before, bytes: age.bytes }).collect(),
-            since_baseline: row.since_baseline.map(Amount::of),
+            since_baseline: row.since_baseline.map(Amount::change),
         }
     }
 }
@@ -178,7 +178,7 @@ impl CodePlace {
 impl DiffAmounts {
     fn of(figures: &Figures) -> Self {
         Self {
-            net: Amount::of(figures.net),
+            net: Amount::change(figures.net),
             born: Amount::of(figures.born),
             freed: Amount::of(figures.freed),
             survived: Amount::of(figures.survived),
@@ -197,6 +197,11 @@ impl Amount {
             bytes: Estimate::bytes(amount.bytes),
             objects: Estimate::objects(amount.objects),
         }
+    }
+
+    fn change(amount: analysis::Amount) -> Self {
+        let Self { samples, bytes, objects } = Self::of(amount);
+        Self { samples, bytes: bytes.change(), objects: objects.change() }
     }
 
     pub(super) fn about(amount: analysis::Amount) -> Self {

@@ -2,10 +2,11 @@
 
 use std::fmt;
 
-use crate::profile::{ByteSize, Interval};
+use crate::profile::Interval;
 
-/// An estimate with the bounds between which the truth lies with 95% confidence. Prints as `12.4 MiB ± 1.9 MiB`, and
-/// as `340 ± 51` when it counts objects.
+/// An estimate with the bounds between which the truth lies with 95% confidence. Prints as `12.4 MiB ± 1.9`, as
+/// `12.4 MiB (9.1 to 17.2)` where the bounds are not as far from it, and as `340 ± 51` when it counts objects; a change
+/// has a sign.
 ///
 /// Samples are drawn at random, so their sums have a variance that follows from the samples themselves:
 /// Σ Z²(1−p)/p² bytes² for samples of Z bytes, each drawn with chance p (Horvitz and Thompson, 1952).
@@ -20,6 +21,7 @@ pub struct Estimate {
     pub high: f64,
     unit: Unit,
     is_about: bool,
+    is_change: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -38,7 +40,11 @@ impl Estimate {
     }
 
     fn of(Interval { estimate, low, high }: Interval, unit: Unit) -> Self {
-        Self { value: estimate, low, high, unit, is_about: false }
+        Self { value: estimate, low, high, unit, is_about: false, is_change: false }
+    }
+
+    pub(super) fn change(self) -> Self {
+        Self { is_change: true, ..self }
     }
 
     pub(super) fn about(self) -> Self {
@@ -46,7 +52,7 @@ impl Estimate {
     }
 
     /// Whether the bounds rest on what was about sampled: a file tells only what its samples stand for. Such an
-    /// estimate prints as `about 12.4 MiB ± 1.9 MiB`.
+    /// estimate prints as `about 12.4 MiB ± 1.9`.
     pub fn is_about(&self) -> bool {
         self.is_about
     }
@@ -57,14 +63,12 @@ impl fmt::Display for Estimate {
         if self.is_about {
             f.write_str("about ")?;
         }
-        let margin = (self.high - self.low) / 2.0;
-        match self.unit {
-            Unit::Bytes => {
-                let sign = if self.value < 0.0 { "-" } else { "" };
-                let size = |bytes: f64| ByteSize::bytes(bytes.abs().round() as u64);
-                write!(f, "{sign}{} ± {}", size(self.value), size(margin))
-            }
-            Unit::Objects => write!(f, "{:.0} ± {margin:.0}", self.value),
+        let interval = Interval { estimate: self.value, low: self.low, high: self.high };
+        match (self.unit, self.is_change) {
+            (Unit::Bytes, false) => interval.bytes().fmt(f),
+            (Unit::Bytes, true) => interval.signed_bytes().fmt(f),
+            (Unit::Objects, false) => interval.count().fmt(f),
+            (Unit::Objects, true) => interval.signed_count().fmt(f),
         }
     }
 }

@@ -176,7 +176,7 @@ impl Profiler {
     /// # fn main() -> Result<(), heapward::Error> {
     /// # let profiler = heapward::start()?;
     /// let diff = profiler.diff(Selector::Baseline, Selector::Latest, Grouping::Site, 10)?;
-    /// println!("{} since the first snapshot", diff.total.net.bytes); // 12.4 MiB ± 1.9 MiB
+    /// println!("{} since the first snapshot", diff.total.net.bytes); // +12.4 MiB ± 1.9
     /// for row in diff.rows.iter().filter(|row| row.significant) {
     ///     println!("{} {}", row.amounts.net.bytes, row.place.function);
     /// }

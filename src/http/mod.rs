@@ -1,6 +1,5 @@
 //! What is served: routes that a host can mount, and a server of heapward's own.
 
-mod amounts;
 mod answer;
 mod bound;
 mod diff_json;

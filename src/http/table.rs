@@ -1,6 +1,5 @@
 //! The table of the largest sites, for people.
 
-use super::amounts;
 use crate::analysis::{Amount, Top};
 use crate::profile::{ByteSize, INUSE_OBJECTS, INUSE_SPACE, SAMPLE_TYPES};
 
@@ -12,8 +11,8 @@ pub(super) fn table(top: &Top, by: usize) -> String {
         _ => value.to_string(),
     };
     let measured = |value: i64, inuse: &Option<Amount>| match (by, inuse) {
-        (INUSE_SPACE, Some(inuse)) => amounts::bytes(&inuse.bytes),
-        (INUSE_OBJECTS, Some(inuse)) => amounts::objects(&inuse.objects),
+        (INUSE_SPACE, Some(inuse)) => inuse.bytes.bytes().to_string(),
+        (INUSE_OBJECTS, Some(inuse)) => inuse.objects.count().to_string(),
         _ => show(value),
     };
     let total = top.totals[by];

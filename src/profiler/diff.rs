@@ -68,9 +68,9 @@ impl Shared {
                 Baseline { epoch: side.epoch, cohorts: side.cohorts, mappings: baseline.mappings() }
             }),
         };
-        let mut diff = Diff::of(&comparison.profile, &comparison.changes, &past, question);
+        let mut diff = Diff::of(&comparison.profile, &comparison.changes, self.collector().interval(), &past, question);
         if base.is_same(&later) {
-            diff.all_survived(&side.cohorts.total(), self.collector().interval());
+            diff.all_survived(&side.cohorts.total());
         }
         Ok(DiffReport {
             remarks: self.remarks_of(&base, &later, comparison.profile.comments),

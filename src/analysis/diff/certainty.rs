@@ -1,38 +1,26 @@
 //! How sure a change is.
 
 use crate::analysis::Change;
-use crate::profile::{Interval, SampleInterval, Sums};
+use crate::profile::{Interval, Measure, SampleInterval};
 
 /// Standard errors to both sides of an estimate that hold the truth with 95% confidence.
-const Z_95: f64 = 1.96;
+const NORMAL_DEVIATE: f64 = 1.96;
 
-pub(super) fn sum_bytes_interval(sums: &Sums) -> Interval {
-    normal(sums.estimated_bytes, sums.variance_bytes).at_least(0.0)
+/// How far the interval of a change in bytes stays away from zero; zero when it does not.
+pub(super) fn distance(change: &Change, interval: SampleInterval) -> f64 {
+    let Interval { low, high, .. } = Interval::of_change(&change.born, &change.freed, interval, Measure::Bytes);
+    low.max(-high).max(0.0)
 }
 
-pub(super) fn sum_objects_interval(sums: &Sums) -> Interval {
-    normal(sums.estimated_objects, sums.variance_objects).at_least(0.0)
-}
-
-pub(super) fn net_bytes_interval(change: &Change, _: Option<SampleInterval>) -> Interval {
+/// The same, about, in nanoseconds instead of microseconds; may be negative. To choose among many.
+pub(super) fn rough_distance(change: &Change, interval: SampleInterval) -> f64 {
     let Change { born, freed, .. } = change;
-    normal(born.estimated_bytes - freed.estimated_bytes, born.variance_bytes + freed.variance_bytes)
-}
-
-pub(super) fn net_objects_interval(change: &Change, _: Option<SampleInterval>) -> Interval {
-    let Change { born, freed, .. } = change;
-    normal(born.estimated_objects - freed.estimated_objects, born.variance_objects + freed.variance_objects)
-}
-
-fn normal(estimate: f64, variance: f64) -> Interval {
-    let margin = Z_95 * variance.sqrt();
-    Interval { estimate, low: estimate - margin, high: estimate + margin }
-}
-
-impl Interval {
-    fn at_least(self, least: f64) -> Self {
-        Self { low: self.low.max(least), ..self }
-    }
+    let margin = NORMAL_DEVIATE * (born.variance_bytes + freed.variance_bytes).sqrt();
+    let net = change.net_bytes();
+    let other = if net > 0.0 { freed } else { born };
+    // Without a sample it need not be empty.
+    let unseen = if other.objects == 0 { interval.unseen_limit() } else { 0.0 };
+    net.abs() - margin.hypot(unseen)
 }
 
 /// The two-sided p-value of "as much is born as is freed".
@@ -63,15 +51,7 @@ pub(super) fn adjusted(p_values: &[f64]) -> Vec<f64> {
     adjusted
 }
 
-pub(super) fn detection_limit(interval: Option<SampleInterval>) -> f64 {
-    9.0 * spacing(interval)
-}
-
-pub(super) fn traceless(interval: Option<SampleInterval>) -> f64 {
-    20f64.ln() * spacing(interval)
-}
-
-/// R, and nothing where every allocation is sampled.
-fn spacing(interval: Option<SampleInterval>) -> f64 {
-    interval.map(SampleInterval::bytes).filter(|&bytes| bytes > 1).unwrap_or(0) as f64
+pub(super) fn detection_limit(interval: SampleInterval) -> f64 {
+    // Where every allocation is sampled, nothing is missed.
+    if interval.bytes() > 1 { 9.0 * interval.bytes() as f64 } else { 0.0 }
 }

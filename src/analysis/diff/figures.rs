@@ -1,8 +1,7 @@
 //! The figures of one row.
 
-use super::certainty::{net_bytes_interval, net_objects_interval, sum_bytes_interval, sum_objects_interval};
 use crate::analysis::Change;
-use crate::profile::{Interval, SampleInterval, Sums};
+use crate::profile::{Interval, Measure, SampleInterval, Sums};
 
 /// An estimated amount of memory.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -17,15 +16,16 @@ pub(crate) struct Amount {
 
 impl Amount {
     pub(crate) fn of(sums: &Sums) -> Self {
-        Self { samples: sums.objects, bytes: sum_bytes_interval(sums), objects: sum_objects_interval(sums) }
+        Self { samples: sums.objects, bytes: sums.bytes_interval(), objects: sums.objects_interval() }
     }
 
     /// Born − freed.
-    pub(crate) fn net(change: &Change, interval: Option<SampleInterval>) -> Self {
+    pub(crate) fn net(change: &Change, interval: SampleInterval) -> Self {
+        let net = |measure| Interval::of_change(&change.born, &change.freed, interval, measure);
         Self {
             samples: change.born.objects + change.freed.objects,
-            bytes: net_bytes_interval(change, interval),
-            objects: net_objects_interval(change, interval),
+            bytes: net(Measure::Bytes),
+            objects: net(Measure::Objects),
         }
     }
 }
@@ -52,7 +52,7 @@ pub(crate) struct Figures {
 }
 
 impl Figures {
-    pub(crate) fn of(change: &Change, interval: Option<SampleInterval>) -> Self {
+    pub(crate) fn of(change: &Change, interval: SampleInterval) -> Self {
         Self {
             net: Amount::net(change, interval),
             born: Amount::of(&change.born),

@@ -1,6 +1,6 @@
 //! What a row of a diff is, and which come first.
 
-use super::certainty::net_bytes_interval;
+use super::certainty::rough_distance;
 use crate::analysis::Change;
 use crate::profile::SampleInterval;
 
@@ -53,14 +53,11 @@ impl Sort {
     /// Of each of `ALL`.
     pub(crate) const NAMES: [&str; 7] = ["certain", "net", "born", "freed", "before", "after", "allocated"];
 
-    /// Rows with larger ones come first.
-    pub(super) fn order(self, change: &Change, interval: Option<SampleInterval>) -> [f64; 2] {
+    /// Rows with larger ones come first; by certainty only about.
+    pub(super) fn order(self, change: &Change, interval: SampleInterval) -> [f64; 2] {
         let net = change.net_bytes().abs();
         let first = match self {
-            Self::Certain => {
-                let bytes = net_bytes_interval(change, interval);
-                bytes.low.max(-bytes.high).max(0.0)
-            }
+            Self::Certain => rough_distance(change, interval),
             Self::Net => net,
             Self::Born => change.born.estimated_bytes,
             Self::Freed => change.freed.estimated_bytes,

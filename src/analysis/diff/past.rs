@@ -62,7 +62,7 @@ pub(super) fn of(
     found: &[Change],
     shown: &[usize],
     past: &Past<'_>,
-    interval: Option<SampleInterval>,
+    interval: SampleInterval,
 ) -> impl Iterator<Item = History> + use<> {
     let rows = Rows::of(groups, shown);
     let ages = past.cohorts.map(|cohorts| ages(groups, found, &rows, cohorts, past.kept));

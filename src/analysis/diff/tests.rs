@@ -105,7 +105,7 @@ impl World {
             kept: &self.kept,
             baseline: (base > 0 && later > 0).then_some(baseline),
         };
-        Diff::of(&self.profile, &self.changes(base, later), &past, &question)
+        Diff::of(&self.profile, &self.changes(base, later), self.interval, &past, &question)
     }
 
     fn all_by(&self, base: u32, later: u32, by: Grouping) -> Diff {
@@ -235,7 +235,7 @@ fn diffs_add_up_and_turn_round() {
                 }
             }
             let nothing = world.all_by(3, 3, by);
-            assert_eq!((nothing.rows.len(), nothing.changed, nothing.total.net), (0, 0, Amount::default()));
+            assert_eq!((nothing.rows.len(), nothing.changed, nothing.total.net.bytes.estimate), (0, 0, 0.0));
             assert_eq!((nothing.total.born, nothing.total.freed), (Amount::default(), Amount::default()));
         }
     }
@@ -370,7 +370,7 @@ fn what_was_other_code_at_the_baseline_is_not_compared_with_it() {
         kept: &world.kept,
         baseline: Some(Baseline { epoch: baseline.epoch, cohorts: baseline.cohorts, mappings: &gone }),
     };
-    let diff = Diff::of(&world.profile, &world.changes(2, 4), &past, &all(Grouping::Stack, Trim::Std));
+    let diff = Diff::of(&world.profile, &world.changes(2, 4), world.interval, &past, &all(Grouping::Stack, Trim::Std));
     let passes = |row: &&DiffRow| row.stack.iter().any(|site| site.function == "app::f3");
     let (through, elsewhere): (Vec<_>, Vec<_>) = diff.rows.iter().partition(passes);
     let is_new =

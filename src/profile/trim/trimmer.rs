@@ -78,7 +78,7 @@ impl<'p> Trimmer<'p> {
     /// root when all are. With less than [`Trim::Std`] the leaf after the cut. `None` for a stack without frames.
     pub(crate) fn site(&self, sample: &ProfileSample) -> Option<Place<'p>> {
         let (location, line) = self.site_at(sample)?;
-        self.profile.places(self.profile.locations.get(location as usize)?).nth(line)
+        self.place(location, line)
     }
 
     /// The same as the index in [`Profile::locations`] and that of the place at it, from the leaf.
@@ -117,6 +117,11 @@ impl<'p> Trimmer<'p> {
             let first = if at == last { line } else { 0 };
             (first..self.lines(index).count as usize).rev().filter_map(move |line| self.place(index, line))
         })
+    }
+
+    fn place(&self, index: u32, line: usize) -> Option<Place<'p>> {
+        let location = self.profile.locations.get(index as usize)?;
+        self.profile.places(location).nth(line)
     }
 
     fn lines(&self, index: u32) -> Lines {
