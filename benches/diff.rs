@@ -1,14 +1,15 @@
-//! What it costs to hand a heap of many stacks out, beside the crate jemalloc_pprof on the same heap.
+//! What it costs to compare two snapshots with many stacks each.
 //!
-//! The bars, for 131,072 stacks of about 25 frames whose names are known already: a `heap.prof` in at most 1.0 s and
-//! 24 MiB on top of what stood before, a flame graph in at most 1.5 s.
+//! The bar, for 131,072 stacks of about 25 frames on each side whose names are known already, and that all changed: the
+//! 20 first rows by stack, site or function in at most 100 ms each and 64 MiB on top of what stood before.
 //!
 //! ```text
-//! cargo bench --bench formats              the table
-//! cargo bench --bench formats -- --json    a line of JSON for each row
+//! cargo bench --bench diff              the table
+//! cargo bench --bench diff -- --json    a line of JSON for each row
 //! ```
 //!
-//! Every row is a process of its own, with a heap as in the benchmark `snapshot`. `cargo test --benches` runs the
+//! Every row is a process of its own, with a heap as in the benchmark `snapshot`, sampled as
+//! finely as it takes to have nearly every stack in both snapshots, and yet not every object. `cargo test --benches` runs the
 //! smallest heap once.
 
 mod common;
@@ -17,14 +18,17 @@ use std::io::BufRead;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use common::{Cost, Result, heap, measure, median, mib, millis, set};
-use heapward::{ByteSize, Profiler, Selector};
+use common::{Cost, Object, Result, heap, measure, median, mib, millis, set};
+use heapward::{ByteSize, Grouping, Profiler, Selector};
 
-heapward::install!("lg_prof_sample:0");
+heapward::install!("lg_prof_sample:4");
 
 const STACKS: [u32; 3] = [4_096, 32_768, BAR_STACKS];
 const BAR_STACKS: u32 = 131_072;
-const BAR_BYTES: u64 = 24 << 20;
+const BAR_TIME: Duration = Duration::from_millis(100);
+const BAR_BYTES: u64 = 64 << 20;
+/// Rows that are asked for.
+const ROWS: usize = 20;
 
 fn main() -> Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -51,36 +55,16 @@ fn main() -> Result<()> {
 
 /// What is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Subject {
-    Kept,
-    Live,
-    Difference,
-    Flamegraph,
-    Differential,
-    JemallocPprof,
-}
+struct Subject(Grouping);
 
 impl Subject {
-    const ALL: [Self; 6] =
-        [Self::Kept, Self::Live, Self::Difference, Self::Flamegraph, Self::Differential, Self::JemallocPprof];
+    const ALL: [Self; 3] = [Self(Grouping::Stack), Self(Grouping::Site), Self(Grouping::Function)];
 
     fn name(self) -> &'static str {
-        match self {
-            Self::Kept => "heapward heap.prof of a snapshot",
-            Self::Live => "heapward heap.prof of the live heap",
-            Self::Difference => "heapward heap.prof of a difference",
-            Self::Flamegraph => "heapward flame graph of a snapshot",
-            Self::Differential => "heapward flame graph of a difference",
-            Self::JemallocPprof => "jemalloc_pprof dump_pprof",
-        }
-    }
-
-    /// The longest that it may take, and the most memory.
-    fn bar(self) -> Option<(Duration, u64)> {
-        match self {
-            Self::Kept | Self::Live | Self::Difference => Some((Duration::from_secs(1), BAR_BYTES)),
-            Self::Flamegraph | Self::Differential => Some((Duration::from_millis(1500), u64::MAX)),
-            Self::JemallocPprof => None,
+        match self.0 {
+            Grouping::Stack => "diff by stack",
+            Grouping::Site => "diff by site",
+            _ => "diff by function",
         }
     }
 }
@@ -90,8 +74,8 @@ struct Row {
     subject: Subject,
     stacks: u32,
     runs: Vec<Cost>,
-    /// Bytes of the result.
-    size: u64,
+    /// Stacks that changed, as the diff by stack counts them; rows that did in the others.
+    changed: u64,
 }
 
 impl Row {
@@ -103,15 +87,15 @@ impl Row {
         if !child.status.success() {
             return Err(format!("{} of {stacks} stacks: {}", subject.name(), child.status).into());
         }
-        let mut row = Self { subject, stacks, runs: Vec::new(), size: 0 };
+        let mut row = Self { subject, stacks, runs: Vec::new(), changed: 0 };
         for line in child.stdout.lines() {
             let line = line?;
             let numbers: Vec<u64> = line.split(' ').map(str::parse).collect::<std::result::Result<_, _>>()?;
-            let [wall, peak_rss, retained, size] = numbers[..] else {
+            let [wall, peak_rss, retained, changed] = numbers[..] else {
                 return Err(format!("{} printed `{line}`", subject.name()).into());
             };
             row.runs.push(Cost { wall: Duration::from_nanos(wall), peak_rss, retained });
-            row.size = size;
+            row.changed = changed;
         }
         if row.runs.len() != runs as usize {
             return Err(format!("{} of {stacks} stacks: {} runs", subject.name(), row.runs.len()).into());
@@ -134,8 +118,8 @@ impl Row {
 
     /// Whether the bar is met, where it applies: in time by the median, in memory by every run.
     fn bar(&self) -> Option<bool> {
-        let (time, bytes) = self.subject.bar().filter(|_| self.stacks == BAR_STACKS)?;
-        Some(self.time() <= time && self.peak_rss() <= bytes)
+        let met = self.time() <= BAR_TIME && self.peak_rss() <= BAR_BYTES;
+        (self.stacks == BAR_STACKS).then_some(met)
     }
 
     fn json(&self) -> serde_json::Value {
@@ -148,7 +132,7 @@ impl Row {
             "peak_rss_bytes_first": self.runs[0].peak_rss,
             "peak_rss_bytes_worst": self.peak_rss(),
             "retained_bytes_first": self.runs[0].retained,
-            "result_bytes": self.size,
+            "changed": self.changed,
         });
         if let Some(met) = self.bar() {
             row["bar_met"] = met.into();
@@ -159,8 +143,8 @@ impl Row {
 
 fn print_table(rows: &[Row]) {
     println!(
-        "\n{:>7}  {:<36} {:>4} {:>9} {:>9} {:>10} {:>10} {:>10} {:>8}  bar",
-        "stacks", "what", "runs", "first ms", "median ms", "first MiB", "worst MiB", "kept MiB", "MiB"
+        "\n{:>7}  {:<16} {:>4} {:>9} {:>9} {:>10} {:>10} {:>10} {:>8}  bar",
+        "stacks", "what", "runs", "first ms", "median ms", "first MiB", "worst MiB", "kept MiB", "changed"
     );
     for row in rows {
         let bar = match row.bar() {
@@ -169,7 +153,7 @@ fn print_table(rows: &[Row]) {
             None => "",
         };
         println!(
-            "{:>7}  {:<36} {:>4} {:>9.1} {:>9.1} {:>10.2} {:>10.2} {:>10.2} {:>8.2}  {bar}",
+            "{:>7}  {:<16} {:>4} {:>9.1} {:>9.1} {:>10.2} {:>10.2} {:>10.2} {:>8}  {bar}",
             row.stacks,
             row.subject.name(),
             row.runs.len(),
@@ -178,7 +162,7 @@ fn print_table(rows: &[Row]) {
             mib(row.runs[0].peak_rss),
             mib(row.peak_rss()),
             mib(row.runs[0].retained),
-            mib(row.size),
+            row.changed,
         );
     }
     println!(
@@ -187,51 +171,44 @@ first      the first run of a process, which looks names up; median and worst ar
 MiB        of first and worst: VmHWM, reset before each run by writing 5 to /proc/self/clear_refs, less VmRSS at that
            moment; free pages went back to the system before that, so none is reused unseen; the result is part of it
 kept       growth of jemalloc's stats.allocated over the first run, its result still alive
-MiB        the result itself
-bar        at {BAR_STACKS} stacks: 1000 ms and {} MiB on top for a profile, 1500 ms for a flame graph",
+changed    rows that changed, of which the first {ROWS} are made
+bar        at {BAR_STACKS} stacks: {} ms and {} MiB on top",
+        BAR_TIME.as_millis(),
         BAR_BYTES >> 20
     );
 }
 
 /// One process: builds the heap, measures one subject on it, prints a line for each run.
 fn child(subject: Subject, stacks: u32, runs: u32) -> Result<()> {
-    if subject == Subject::JemallocPprof {
-        set(b"prof.active\0", true)?;
-        let heap = heap(stacks)?;
-        let control = jemalloc_pprof::PROF_CTL.as_ref().ok_or("jemalloc_pprof finds no profiler")?;
-        for _ in 0..runs {
-            print(measure(|| control.blocking_lock().dump_pprof().map_err(|error| error.to_string().into()))?);
-        }
-        drop(heap);
-        return Ok(());
-    }
     let profiler = Profiler::builder()
         .listen("off")
         .rss_threshold(ByteSize::gib(1 << 20))
         .poll_interval(Duration::from_secs(3600))
+        .max_live_samples(1 << 20)
         .start()?;
+    let mut old = grow(stacks)?;
     let base = profiler.snapshot()?.id;
-    let heap = heap(stacks)?;
+    // A part of what there was is freed, of each stack.
+    old.truncate(1);
+    let new = grow(stacks)?;
     // One a second on request.
     std::thread::sleep(Duration::from_millis(1_010));
     let later = profiler.snapshot()?.id;
     let (base, later) = (Selector::Id(base), Selector::Id(later));
     for _ in 0..runs {
-        print(match subject {
-            Subject::Kept => measure(|| Ok(profiler.heap_prof(later)?))?,
-            Subject::Live => measure(|| Ok(profiler.live_heap_prof()?))?,
-            Subject::Difference => measure(|| Ok(profiler.diff_heap_prof(base, later)?))?,
-            Subject::Flamegraph => measure(|| Ok(profiler.heap_profile(later)?.flamegraph()?))?,
-            Subject::Differential => {
-                measure(|| Ok(profiler.heap_profile(later)?.flamegraph_since(&profiler.heap_profile(base)?)?))?
-            }
-            Subject::JemallocPprof => unreachable!("measured above"),
-        });
+        let (diff, cost) = measure(|| Ok(profiler.diff(base, later, subject.0, ROWS)?))?;
+        println!("{} {} {} {}", cost.wall.as_nanos(), cost.peak_rss, cost.retained, diff.changed);
     }
-    drop(heap);
+    drop((old, new));
     Ok(())
 }
 
-fn print((result, cost): (Vec<u8>, Cost)) {
-    println!("{} {} {} {}", cost.wall.as_nanos(), cost.peak_rss, cost.retained, result.len());
+/// Two objects at each stack.
+fn grow(stacks: u32) -> Result<Vec<Vec<Object>>> {
+    let mut heaps = Vec::new();
+    for _ in 0..2 {
+        set(b"thread.prof.active\0", true)?;
+        heaps.push(heap(stacks)?);
+    }
+    Ok(heaps)
 }

@@ -18,11 +18,12 @@ mod profiler;
 mod snapshot;
 mod symbolize;
 mod system;
+pub mod testing;
 
-pub use analysis::Grouping;
+pub use analysis::{Grouping, Site};
 pub use error::{Error, ErrorKind, Result};
 pub use handle::{
-    Age, Amount, Builder, CodePlace, Diff, DiffAmounts, DiffRow, Estimate, HeapProfile, HeapTotals, Moment, Profiler,
+    Age, Amount, Builder, Diff, DiffAmounts, DiffRow, Estimate, HeapProfile, HeapTotals, Moment, Profiler,
     SnapshotInfo, TopSite, start,
 };
 pub use http::{RouteService, Routes};
@@ -31,7 +32,7 @@ pub use profile::ByteSize;
 pub use profiler::{
     DEFAULT_DEBUG_DIRS, DEFAULT_HISTORY, DEFAULT_HISTORY_BYTES, DEFAULT_LISTEN, DEFAULT_MAX_LIVE_SAMPLES,
     DEFAULT_MAX_STACKS, DEFAULT_MIN_INTERVAL, DEFAULT_POLL_INTERVAL, DEFAULT_PROFILES_DIR, DEFAULT_RSS_THRESHOLD,
-    DEFAULT_SYMBOLIZE_HEADROOM, Listen,
+    DEFAULT_SYMBOLIZE_HEADROOM, Evidence, LeakReport, LeakSuspect, LetGo, Listen,
 };
 pub use snapshot::Selector;
 

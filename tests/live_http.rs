@@ -251,7 +251,7 @@ fn top_shows_the_leak(client: &Client) {
 }
 
 /// Every gauge that is promised: where it is in `/api/memory`, and its name in `/metrics`.
-const GAUGES: [(&str, &str); 26] = [
+const GAUGES: [(&str, &str); 36] = [
     ("/memory/rss_bytes", "heapward_process_rss_bytes"),
     ("/memory/virtual_bytes", "heapward_process_virtual_bytes"),
     ("/memory/swap_bytes", "heapward_process_swap_bytes"),
@@ -263,6 +263,16 @@ const GAUGES: [(&str, &str); 26] = [
     ("/memory/allocator/metadata_bytes", "heapward_allocator_metadata_bytes"),
     ("/memory/cgroup_limit_bytes", "heapward_cgroup_limit_bytes"),
     ("/memory/cgroup_usage_bytes", "heapward_cgroup_usage_bytes"),
+    ("/rss/live_heap_bytes", "heapward_rss_live_heap_bytes"),
+    ("/rss/allocator_slack_bytes", "heapward_rss_allocator_slack_bytes"),
+    ("/rss/allocator_dirty_bytes", "heapward_rss_allocator_dirty_bytes"),
+    ("/rss/allocator_metadata_bytes", "heapward_rss_allocator_metadata_bytes"),
+    ("/rss/not_heap/mapped_files_bytes", "heapward_rss_mapped_files_bytes"),
+    ("/rss/not_heap/shared_memory_bytes", "heapward_rss_shared_memory_bytes"),
+    ("/rss/not_heap/heapward_bytes", "heapward_rss_heapward_bytes"),
+    ("/rss/not_heap/other_bytes", "heapward_rss_other_bytes"),
+    ("/rss/unaccounted_bytes", "heapward_rss_unaccounted_bytes"),
+    ("/rss/counted_not_resident_bytes", "heapward_rss_counted_not_resident_bytes"),
     ("/collector/live_samples", "heapward_live_samples"),
     ("/collector/stacks", "heapward_stacks"),
     ("/collector/dropped_samples", "heapward_dropped_samples_total"),
@@ -314,6 +324,11 @@ fn gauges_are_in_json_and_in_prometheus(client: &Client) {
     for name in ["heapward_process_rss_bytes", "heapward_allocator_allocated_bytes", "heapward_live_samples"] {
         assert!(sample(name).unwrap() > 0.0, "{name}");
     }
+    // The parts of RSS sum up to it, in one scrape.
+    let parts = metrics.text().lines().filter_map(|line| line.strip_prefix("heapward_rss_"));
+    let parts = parts.filter(|line| !line.starts_with("counted_not_resident")).filter_map(|line| line.rsplit_once(' '));
+    let sum: f64 = parts.map(|(_, value)| value.parse::<f64>().expect("a number")).sum();
+    assert_eq!(Some(sum), sample("heapward_process_rss_bytes"));
     // A time is a time in both.
     let last = chrono::DateTime::parse_from_rfc3339(memory["snapshots"]["last_time"].as_str().unwrap()).unwrap();
     let seconds = sample("heapward_last_snapshot_timestamp_seconds").unwrap();

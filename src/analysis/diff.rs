@@ -10,7 +10,7 @@ mod tests;
 
 use std::borrow::Cow;
 
-use super::{Change, Site};
+use super::{Change, Significance, Site, Tested, benjamini_hochberg};
 use crate::profile::{Profile, SampleInterval, Sums, Trim};
 
 pub(crate) use figures::{Amount, Figures};
@@ -18,7 +18,7 @@ pub use grouping::Grouping;
 pub(crate) use grouping::Sort;
 pub(crate) use past::{Age, Baseline, Kept, Past};
 
-use certainty::{adjusted, detection_limit, distance, p_value};
+use certainty::{distance, least_seen};
 use groups::Groups;
 
 /// Of all rows that are called significant, the share that may be so by chance alone.
@@ -83,11 +83,14 @@ pub(crate) struct DiffRow {
     pub since_baseline: Option<Amount>,
 }
 
+/// Before all p-values are known.
+const NOT_TESTED: Tested = Tested { adjusted: 1.0, is_discovery: false };
+
 /// A group that changed, while the rows are chosen.
 struct Candidate {
     group: usize,
     p_value: f64,
-    adjusted: f64,
+    tested: Tested,
     /// Largest first.
     order: [f64; 2],
 }
@@ -103,22 +106,24 @@ impl Diff {
     ) -> Self {
         let groups = Groups::of(profile, question.by, question.trim);
         let sums = sums(&groups, changes);
-        let limit = detection_limit(interval);
+        let limit = least_seen(interval);
         let mut below_limit = 0;
+        let mut significance = Significance::default();
         let mut candidates: Vec<Candidate> = Vec::new();
         for (group, change) in sums.iter().enumerate().filter(|(_, change)| change.is_change()) {
             let order = question.sort.order(change, interval);
             below_limit += usize::from(change.net_bytes().abs() < limit);
-            candidates.push(Candidate { group, p_value: p_value(change), adjusted: 1.0, order });
+            let p_value = significance.change(&change.born, &change.freed);
+            candidates.push(Candidate { group, p_value, tested: NOT_TESTED, order });
         }
         let p_values: Vec<f64> = candidates.iter().map(|candidate| candidate.p_value).collect();
-        for (candidate, adjusted) in candidates.iter_mut().zip(adjusted(&p_values)) {
-            candidate.adjusted = adjusted;
+        for (candidate, tested) in candidates.iter_mut().zip(benjamini_hochberg(&p_values, FALSE_DISCOVERY_RATE)) {
+            candidate.tested = tested;
         }
         let changed = candidates.len();
-        let not_significant = candidates.iter().filter(|candidate| !candidate.is_significant()).count();
+        let not_significant = candidates.iter().filter(|candidate| !candidate.tested.is_discovery).count();
         if question.only_significant {
-            candidates.retain(Candidate::is_significant);
+            candidates.retain(|candidate| candidate.tested.is_discovery);
         }
         if question.sort == Sort::Certain {
             truncate_sorted(&mut candidates, question.count.saturating_mul(2).saturating_add(SPARE));
@@ -138,8 +143,8 @@ impl Diff {
                 stack: groups.stack(group),
                 figures: Figures::of(&sums[group], interval),
                 p_value: candidate.p_value,
-                adjusted_p_value: candidate.adjusted,
-                is_significant: candidate.is_significant(),
+                adjusted_p_value: candidate.tested.adjusted,
+                is_significant: candidate.tested.is_discovery,
                 ages: history.ages,
                 since_baseline: history.since_baseline,
             }
@@ -162,12 +167,6 @@ impl Diff {
     pub(crate) fn all_survived(&mut self, all: &Sums) {
         let survived = Amount::of(all);
         self.total = Figures { survived, before: survived, after: survived, ..Figures::default() };
-    }
-}
-
-impl Candidate {
-    fn is_significant(&self) -> bool {
-        self.adjusted <= FALSE_DISCOVERY_RATE
     }
 }
 

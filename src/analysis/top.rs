@@ -3,12 +3,16 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 
+use serde::Serialize;
+
 use super::Amount;
 use crate::profile::{NO_STACK, Place, Profile, SampleInterval, Sums, Trim, Trimmer};
 
-/// Where a person would look: the first frame from the leaf that is not plumbing. See [`Trimmer::site`].
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Site {
+/// Where a person would look: the first frame from the leaf that is not the allocator's, the language's or a
+/// collection's.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
+#[non_exhaustive]
+pub struct Site {
     /// Function, or the address with its file where there is no name.
     pub function: String,
     /// Source file; empty when unknown.
@@ -83,13 +87,6 @@ impl Top {
 /// Nothing is known of a sum when nothing is known of a part.
 fn add(sum: Option<Sums>, part: Option<Sums>) -> Option<Sums> {
     Some(sum? + part?)
-}
-
-impl Site {
-    pub(super) fn of(place: &Place<'_>) -> Self {
-        let (file, line) = place.function.map_or(("", 0), |function| (&*function.file, function.line));
-        Self { function: place.name().into_owned(), file: file.to_owned(), line }
-    }
 }
 
 /// Function, file, line, as in [`Site`].

@@ -104,6 +104,8 @@ pub(crate) struct CollectorStats {
     pub(crate) unknown_frees: u64,
     /// Samples ever taken.
     pub(crate) samples: u64,
+    /// Estimate of the resident bytes of its tables.
+    pub(crate) tables_bytes: u64,
 }
 
 /// While it lives, stacks are walked with SIGPROF held back.
@@ -287,6 +289,37 @@ impl Collector {
         Cohorts::new(rows, sizes.usable.into_iter().map(|usable| self.interval.weigh(usable)).collect())
     }
 
+    /// Sums over the objects that are alive, and over those of less than `small` bytes; none is copied. `None` where jemalloc's
+    /// dumps are read instead.
+    pub(crate) fn live_sums(&self, small: u64) -> Option<[Sums; 2]> {
+        if self.is_quiet() || self.source != Source::Hooks {
+            return None;
+        }
+        // Sizes of one shard at a time: an exponential takes too long to be computed under its lock.
+        let mut state = (Vec::new(), [Sums::default(); 2]);
+        let weigh = |(sizes, [all, below]): &mut (Vec<u64>, [Sums; 2])| {
+            for usable in sizes.drain(..) {
+                let sums = self.interval.weigh(usable);
+                *all += sums;
+                if usable < small {
+                    *below += sums;
+                }
+            }
+        };
+        let make_room = |state: &mut (Vec<u64>, [Sums; 2]), room: usize| {
+            weigh(state);
+            state.0.reserve(room);
+        };
+        self.live.walk(&mut state, make_room, |(sizes, _), object| sizes.push(object.usable));
+        weigh(&mut state);
+        Some(state.1)
+    }
+
+    /// Estimate of the resident bytes of the tables.
+    pub(crate) fn tables_bytes(&self) -> u64 {
+        self.live.resident_bytes_estimate() + self.stacks.resident_bytes_estimate()
+    }
+
     /// Every object of the live set, with the numbers of their stacks: what the tests compare with an oracle.
     pub(crate) fn live_objects(&self) -> Vec<LiveObject> {
         let mut objects = Vec::new();
@@ -377,6 +410,7 @@ impl Collector {
             dropped_stacks: self.stacks.overflowed(),
             unknown_frees: self.live.unknown_frees(),
             samples: self.samples.load(Ordering::Relaxed),
+            tables_bytes: self.tables_bytes(),
         }
     }
 }

@@ -181,6 +181,12 @@ impl LiveSet {
         (self.capacity_per_shard * SHARDS) as u64
     }
 
+    /// Estimate of the resident bytes of its tables. What they span: objects are scattered over all of it, and a table does
+    /// not shrink.
+    pub(crate) fn resident_bytes_estimate(&self) -> u64 {
+        self.shards.iter().map(|Padded(shard)| lock(shard).table.allocation_size() as u64).sum()
+    }
+
     /// Samples that did not fit, and their usable bytes.
     pub(crate) fn dropped(&self) -> (u64, u64) {
         (self.dropped_objects.load(Ordering::Relaxed), self.dropped_bytes.load(Ordering::Relaxed))
@@ -252,6 +258,21 @@ mod tests {
         assert_eq!(set.len() + objects, 1000);
         assert_eq!(bytes, objects * 100);
         assert!(set.len() <= set.capacity());
+    }
+
+    #[test]
+    fn the_estimate_of_its_memory_follows_what_it_holds() {
+        let set = LiveSet::new(100_000);
+        assert_eq!(set.resident_bytes_estimate(), 0);
+        (0..50_000).for_each(|n| set.insert(&new(n * 4096, 64, 1)));
+        let held = 50_000 * size_of::<Entry>() as u64;
+        let estimate = set.resident_bytes_estimate();
+        // hashbrown's tables are between 7/16 and 7/8 full.
+        assert!((held * 8 / 7..held * 3).contains(&estimate), "{estimate} of {held}");
+        (0..50_000).for_each(|n| {
+            set.remove(n * 4096, 64);
+        });
+        assert_eq!(set.resident_bytes_estimate(), estimate, "what is freed stays in memory");
     }
 
     #[test]

@@ -33,6 +33,9 @@ const PROBES: usize = 256;
 /// of which a sample stands for at least R; objects in units of 2^-12, of which 64 bits hold 4·10^15.
 const OBJECT_FRACTION: f64 = 4096.0;
 
+/// Of most systems; where pages are larger, more is resident than the estimate says.
+const PAGE_BYTES: f64 = 4096.0;
+
 /// Room for the frames of a stack, on average.
 const FRAMES_PER_STACK: usize = 64;
 
@@ -190,6 +193,17 @@ impl StackTable {
         (self.next_frame.load(Ordering::Relaxed).min(limit), limit)
     }
 
+    /// Estimate of the resident bytes, from what is used: records and frames are filled from the start, the index here and
+    /// there.
+    pub(crate) fn resident_bytes_estimate(&self) -> u64 {
+        let records = (self.len() + 1) * size_of::<Record>() as u64;
+        let frames = self.frame_counts().0 * size_of::<AtomicU64>() as u64;
+        let pages = (self.index.len() * size_of::<AtomicU64>()) as f64 / PAGE_BYTES;
+        // Of P pages, n slots at random touch P(1 − (1 − 1/P)^n), which is P(1 − e^(−n/P)).
+        let touched = -(-(self.len() as f64) / pages).exp_m1() * pages;
+        records + frames + (touched * PAGE_BYTES) as u64
+    }
+
     /// Samples whose stack did not fit.
     pub(crate) fn overflowed(&self) -> u64 {
         self.overflowed.load(Ordering::Relaxed)
@@ -263,6 +277,20 @@ mod tests {
                 "{lg} {usable}: {total:?} {live:?}"
             );
         }
+    }
+
+    #[test]
+    fn the_estimate_of_its_memory_follows_what_it_holds() {
+        let table = StackTable::new(100_000).unwrap();
+        assert!(table.resident_bytes_estimate() < 4096);
+        // One stack touches one page of the index, and half of the slots nearly all of them.
+        table.intern(&[1; 10]);
+        assert!((4096..=8192).contains(&table.resident_bytes_estimate()), "{}", table.resident_bytes_estimate());
+        let ids: Vec<_> = (0..50_000).map(|n| table.intern(&[n; 10])).collect();
+        assert!(!ids.contains(&OVERFLOW));
+        let all = 50_000 * (64 + 10 * 8) + table.index.len() as u64 * 8;
+        let estimate = table.resident_bytes_estimate();
+        assert!((all * 99 / 100..=all + 8192).contains(&estimate), "{estimate} of {all}");
     }
 
     #[test]

@@ -55,9 +55,9 @@ pub struct Moment {
 #[non_exhaustive]
 pub struct DiffRow {
     /// The site, also of a stack; the function where those were asked for, with line 0.
-    pub place: CodePlace,
+    pub place: Site,
     /// The frames, leaf first, without the allocator's and the language's own; empty where rows are no stacks.
-    pub stack: Vec<CodePlace>,
+    pub stack: Vec<Site>,
     /// What happened.
     pub amounts: DiffAmounts,
     /// The chance of a difference this large when as much is born as is freed: two-sided.
@@ -70,18 +70,6 @@ pub struct DiffRow {
     pub ages: Vec<Age>,
     /// What changed since the pinned first snapshot; `None` when that is one of the two moments.
     pub since_baseline: Option<Amount>,
-}
-
-/// A place in the code.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct CodePlace {
-    /// Function, demangled; the address with its file where there is no name.
-    pub function: String,
-    /// Source file; empty when unknown.
-    pub file: String,
-    /// Line; 0 when unknown.
-    pub line: u32,
 }
 
 /// What happened to the objects of some stacks between two moments.
@@ -157,8 +145,8 @@ impl Moment {
 impl DiffRow {
     fn of(row: analysis::DiffRow) -> Self {
         Self {
-            place: CodePlace::of(row.site),
-            stack: row.stack.into_iter().map(CodePlace::of).collect(),
+            place: row.site,
+            stack: row.stack,
             amounts: DiffAmounts::of(&row.figures),
             p_value: row.p_value,
             adjusted_p_value: row.adjusted_p_value,
@@ -166,12 +154,6 @@ impl DiffRow {
             ages: row.ages.iter().map(|age| Age { before_snapshot: age.before, bytes: age.bytes }).collect(),
             since_baseline: row.since_baseline.map(Amount::change),
         }
-    }
-}
-
-impl CodePlace {
-    fn of(site: Site) -> Self {
-        Self { function: site.function, file: site.file, line: site.line }
     }
 }
 

@@ -10,7 +10,7 @@ mod profiler;
 mod slot;
 
 pub use builder::Builder;
-pub use diff::{Age, Amount, CodePlace, Diff, DiffAmounts, DiffRow, Moment};
+pub use diff::{Age, Amount, Diff, DiffAmounts, DiffRow, Moment};
 pub use estimate::Estimate;
 pub use heap_profile::{HeapProfile, HeapTotals};
 pub use info::{LiveSample, SnapshotInfo, TopSite};

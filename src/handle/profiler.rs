@@ -14,7 +14,9 @@ use crate::collect::{Collector, LiveObject, Source};
 use crate::error::{Error, ErrorKind, Result};
 use crate::http::{Bound, Routes};
 use crate::profile::{ByteSize, INUSE_SPACE, Trim};
-use crate::profiler::{Config, Gauges, Heap, Namer, Shared, Shown, View, Workers, stopped, warn_of_unknown_variables};
+use crate::profiler::{
+    Config, Gauges, Heap, LeakReport, Namer, Shared, Shown, View, Workers, stopped, warn_of_unknown_variables,
+};
 use crate::snapshot::Selector;
 use crate::system::close_in_child;
 
@@ -204,6 +206,16 @@ impl Profiler {
     fn compare(&self, base: Selector, later: Heap, by: Grouping, count: usize) -> Result<Diff> {
         let question = Question { by, trim: Trim::Std, sort: Sort::default(), count, only_significant: false };
         self.render(move |shared, namer| Ok(Diff::of(shared.diff(base, later, &question, namer)?)))
+    }
+
+    /// What grows without bound over the kept snapshots, with the evidence, and why the rest is not accused. It takes
+    /// four snapshots to accuse anything.
+    ///
+    /// # Errors
+    ///
+    /// When the profiler does not run.
+    pub fn leaks(&self) -> Result<LeakReport> {
+        self.render(|shared, namer| Ok(shared.leaks(namer)))
     }
 
     /// What changed from the snapshot `base` to the snapshot `later`, as gzipped profile.proto with signed values.

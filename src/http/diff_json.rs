@@ -39,19 +39,12 @@ struct WhenJson {
 }
 
 #[derive(Serialize)]
-struct PlaceJson {
-    function: String,
-    file: String,
-    line: u32,
-}
-
-#[derive(Serialize)]
 struct RowJson {
     /// The site, or the function with line 0.
     #[serde(flatten)]
-    site: PlaceJson,
+    site: Site,
     /// Leaf first; empty where rows are no stacks.
-    stack: Vec<PlaceJson>,
+    stack: Vec<Site>,
     #[serde(flatten)]
     figures: FiguresJson,
     /// The chance of a difference this large when as much is born as is freed.
@@ -130,17 +123,11 @@ impl WhenJson {
     }
 }
 
-impl PlaceJson {
-    fn of(site: Site) -> Self {
-        Self { function: site.function, file: site.file, line: site.line }
-    }
-}
-
 impl RowJson {
     fn of(row: DiffRow) -> Self {
         Self {
-            site: PlaceJson::of(row.site),
-            stack: row.stack.into_iter().map(PlaceJson::of).collect(),
+            site: row.site,
+            stack: row.stack,
             figures: FiguresJson::of(&row.figures),
             p_value: row.p_value,
             adjusted_p_value: row.adjusted_p_value,

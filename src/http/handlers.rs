@@ -25,7 +25,7 @@ use crate::profiler::{Heap, Shared, Shown};
 use crate::snapshot::{Selector, Snapshot};
 
 /// What can be asked, for the listing.
-const PATHS: [(&str, &str); 17] = [
+const PATHS: [(&str, &str); 18] = [
     ("debug/pprof/", "profiles for go tool pprof and scrapers, as Go's net/http/pprof"),
     ("debug/pprof/heap", "the live heap now, for go tool pprof"),
     ("debug/pprof/allocs", "the same, showing all allocations first"),
@@ -40,6 +40,7 @@ const PATHS: [(&str, &str); 17] = [
     ("api/diff/baseline/latest", "what changed between two snapshots, or since one (live), and how sure that is"),
     ("api/diff/baseline/latest/heap.prof", "the same for go tool pprof"),
     ("api/diff/baseline/latest/flamegraph.svg", "the same as a flame graph"),
+    ("api/leaks", "what grows without bound, and why the rest is not accused"),
     ("api/memory", "memory gauges and heapward's own figures"),
     ("metrics", "the same for Prometheus"),
     ("healthz", "whether the watcher lives"),
@@ -73,6 +74,7 @@ pub(super) enum Endpoint<'p> {
     Symbol,
     Cpu,
     Memory,
+    Leaks,
     Snapshots,
     Snapshot(&'p str),
     SnapshotProfile(&'p str),
@@ -100,6 +102,7 @@ impl<'p> Endpoint<'p> {
             ["debug", "pprof", "symbol"] => Self::Symbol,
             ["debug", "pprof", "profile"] => Self::Cpu,
             ["api", "memory"] => Self::Memory,
+            ["api", "leaks"] => Self::Leaks,
             ["api", "snapshots"] => Self::Snapshots,
             ["api", "snapshots", selector] => Self::Snapshot(selector),
             ["api", "snapshots", selector, "heap.prof"] => Self::SnapshotProfile(selector),
@@ -143,6 +146,7 @@ pub(super) async fn answer(
         Endpoint::Symbol => pprof::symbol(shared, parts, body).await,
         Endpoint::Cpu => pprof::profile(shared, parts).await,
         Endpoint::Memory => no_parameters(parts).map(|()| answer::json(StatusCode::OK, &MemoryReport::of(shared))),
+        Endpoint::Leaks => leaks(shared, parts).await,
         Endpoint::Snapshots if parts.method == Method::POST => take(shared, parts).await,
         Endpoint::Snapshots => no_parameters(parts).map(|()| answer::json(StatusCode::OK, &SnapshotList::of(shared))),
         Endpoint::Snapshot(selector) => one(shared, parts, selector.parse()?),
@@ -208,13 +212,19 @@ async fn take(shared: &Arc<Shared>, parts: &Parts) -> Result<Answer> {
         let _ = reply.send(snapshot);
     })?;
     let snapshot = taken.await.map_err(|_| gave_up())??;
-    Ok(answer::json(StatusCode::CREATED, &SnapshotEntry::of(&snapshot)))
+    Ok(answer::json(StatusCode::CREATED, &entry(shared, &snapshot)))
+}
+
+/// A snapshot beside the first one.
+fn entry(shared: &Shared, snapshot: &Snapshot) -> SnapshotEntry {
+    let baseline = shared.history().find(Selector::Baseline).ok();
+    SnapshotEntry::of(snapshot, baseline.as_deref(), shared)
 }
 
 fn one(shared: &Shared, parts: &Parts, selector: Selector) -> Result<Answer> {
     no_parameters(parts)?;
     let snapshot = shared.history().find(selector)?;
-    Ok(answer::json(StatusCode::OK, &SnapshotEntry::of(&snapshot)))
+    Ok(answer::json(StatusCode::OK, &entry(shared, &snapshot)))
 }
 
 /// A snapshot, or what changed in it since `base`.
@@ -271,6 +281,20 @@ async fn diff(shared: &Arc<Shared>, parts: &Parts, base: Selector, later: Heap) 
             answer::text(StatusCode::OK, diff_table(&report, all))
         } else {
             answer::json(StatusCode::OK, &DiffJson::of(report))
+        })
+    })
+    .await
+}
+
+async fn leaks(shared: &Arc<Shared>, parts: &Parts) -> Result<Answer> {
+    no_parameters(parts)?;
+    let as_text = accept(parts).contains("text/plain");
+    render(shared, move |shared, namer| {
+        let report = shared.leaks(namer);
+        Ok(if as_text {
+            answer::text(StatusCode::OK, report.to_string())
+        } else {
+            answer::json(StatusCode::OK, &report)
         })
     })
     .await

@@ -1,10 +1,13 @@
 //! The JSON that is served. Sizes are bytes, durations seconds, times UTC in RFC 3339; what is unknown is `null`.
 
+mod rss;
+
 use std::time::SystemTime;
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde::Serialize;
 
+use self::rss::Rss;
 use crate::analysis::{Amount, Top, TopRow};
 use crate::collect::{CollectorStats, Source};
 use crate::profile::{AllocatorMemory, Reading};
@@ -35,8 +38,9 @@ impl SnapshotList {
             let history = shared.history();
             (history.all(), history.baseline_id(), history.peak_id())
         };
+        let first = snapshots.iter().find(|snapshot| Some(snapshot.id) == baseline).map(|first| &**first);
         Self {
-            snapshots: snapshots.iter().map(|snapshot| SnapshotEntry::of(snapshot)).collect(),
+            snapshots: snapshots.iter().map(|snapshot| SnapshotEntry::of(snapshot, first, shared)).collect(),
             baseline,
             peak,
             trigger,
@@ -71,10 +75,13 @@ pub(super) struct SnapshotEntry {
     partial: Option<&'static str>,
     dropped_samples: u64,
     memory: Memory,
+    /// Where RSS goes, and what to call it beside the baseline.
+    rss: Rss,
 }
 
 impl SnapshotEntry {
-    pub(super) fn of(snapshot: &Snapshot) -> Self {
+    /// `baseline` is the first snapshot, where there is one.
+    pub(super) fn of(snapshot: &Snapshot, baseline: Option<&Snapshot>, shared: &Shared) -> Self {
         let live = Amount::of(&snapshot.live);
         Self {
             id: snapshot.id,
@@ -95,6 +102,7 @@ impl SnapshotEntry {
             partial: snapshot.partial,
             dropped_samples: snapshot.dropped_objects,
             memory: Memory::of(&snapshot.reading),
+            rss: Rss::of_snapshot(snapshot, baseline, shared),
         }
     }
 }
@@ -106,6 +114,10 @@ pub(super) struct Memory {
     rss_bytes: u64,
     virtual_bytes: u64,
     swap_bytes: Option<u64>,
+    anonymous_bytes: Option<u64>,
+    files_bytes: Option<u64>,
+    shared_memory_bytes: Option<u64>,
+    threads: Option<u64>,
     allocator: Option<Allocator>,
     cgroup_limit_bytes: Option<u64>,
     cgroup_usage_bytes: Option<u64>,
@@ -119,6 +131,10 @@ struct Allocator {
     mapped_bytes: u64,
     retained_bytes: u64,
     metadata_bytes: u64,
+    metadata_index_bytes: Option<u64>,
+    dirty_bytes: Option<u64>,
+    muzzy_bytes: Option<u64>,
+    thread_caches_bytes: Option<u64>,
 }
 
 impl Memory {
@@ -128,6 +144,10 @@ impl Memory {
             rss_bytes: reading.process.rss,
             virtual_bytes: reading.process.virtual_size,
             swap_bytes: reading.process.swap,
+            anonymous_bytes: reading.process.anonymous,
+            files_bytes: reading.process.files,
+            shared_memory_bytes: reading.process.shared_memory,
+            threads: reading.process.threads,
             allocator: reading.allocator.map(Allocator::of),
             cgroup_limit_bytes: reading.cgroup.limit,
             cgroup_usage_bytes: reading.cgroup.usage,
@@ -144,6 +164,10 @@ impl Allocator {
             mapped_bytes: memory.mapped,
             retained_bytes: memory.retained,
             metadata_bytes: memory.metadata,
+            metadata_index_bytes: memory.metadata_index,
+            dirty_bytes: memory.dirty,
+            muzzy_bytes: memory.muzzy,
+            thread_caches_bytes: memory.thread_caches,
         }
     }
 }
@@ -153,6 +177,8 @@ impl Allocator {
 pub(super) struct MemoryReport {
     /// The watcher's last reading; `null` before the first.
     memory: Option<Memory>,
+    /// Where RSS went then, and what to call it beside the first snapshot; `null` as above.
+    rss: Option<Rss>,
     /// Which control group the limit is taken from.
     cgroup: String,
     collector: CollectorReport,
@@ -175,6 +201,8 @@ struct CollectorReport {
     stacks_limit: u64,
     stack_frames: u64,
     stack_frames_limit: u64,
+    /// Estimate of what the tables have in memory.
+    tables_bytes: u64,
     dropped_stacks: u64,
     cached_symbols: usize,
     /// About what the remembered names take.
@@ -233,6 +261,7 @@ impl MemoryReport {
         };
         Self {
             memory: status.reading.as_ref().map(Memory::of),
+            rss: status.reading.as_ref().map(|reading| Rss::now(reading, &stats, shared)),
             cgroup: shared.cgroup().to_owned(),
             collector: CollectorReport {
                 source: match source {
@@ -250,6 +279,7 @@ impl MemoryReport {
                 stacks_limit: stats.stacks_limit,
                 stack_frames: stats.frames,
                 stack_frames_limit: stats.frames_limit,
+                tables_bytes: stats.tables_bytes,
                 dropped_stacks: stats.dropped_stacks,
                 cached_symbols: shared.cached_symbols(),
                 cached_symbols_bytes: shared.cached_symbol_bytes(),

@@ -10,6 +10,7 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Unit;
 
+use crate::analysis::{Breakdown, Own, SMALL_BYTES};
 use crate::collect::{CollectorStats, Source};
 use crate::policy::Reason;
 use crate::profiler::{Shared, Status};
@@ -36,6 +37,7 @@ impl Collector for Gauges {
         let status = self.shared.status().clone();
         let mut out = Out { encoder };
         out.memory(&status)?;
+        out.rss(&self.shared, &status)?;
         out.collector(&self.shared)?;
         out.snapshots(&self.shared, &status)?;
         out.sidecar(&self.shared, &status)
@@ -74,6 +76,34 @@ impl Out<'_> {
             "cgroup_usage",
             "Use of the control group (the one with the limit, if any), without droppable page cache",
             reading.cgroup.usage,
+        )
+    }
+
+    /// The parts of RSS, which sum up to it.
+    fn rss(&mut self, shared: &Shared, status: &Status) -> fmt::Result {
+        let Some(reading) = &status.reading else { return Ok(()) };
+        let [_, small] = shared.collector().live_sums(SMALL_BYTES).unwrap_or_default();
+        let tables = shared.collector().tables_bytes();
+        let own = Own { tables, heap: 0, sampled_objects: small.objects, sampled_bytes: small.bytes };
+        let parts = Breakdown::of(reading, None, own);
+        let heap = parts.heap;
+        self.bytes("rss_live_heap", "RSS: live heap, by jemalloc's count", heap.map(|heap| heap.live))?;
+        self.bytes(
+            "rss_allocator_slack",
+            "RSS: free room on pages with live allocations",
+            heap.map(|heap| heap.slack),
+        )?;
+        self.bytes("rss_allocator_dirty", "RSS: unused pages that jemalloc keeps", heap.map(|heap| heap.dirty))?;
+        self.bytes("rss_allocator_metadata", "RSS: jemalloc's own tables", heap.map(|heap| heap.metadata))?;
+        self.bytes("rss_mapped_files", "RSS: pages of files", parts.mapped_files)?;
+        self.bytes("rss_shared_memory", "RSS: shared memory", parts.shared_memory)?;
+        self.bytes("rss_heapward", "RSS: heapward's tables, estimated", Some(parts.heapward))?;
+        self.bytes("rss_other", "RSS: what is left: stacks and other anonymous memory", parts.other)?;
+        self.bytes("rss_unaccounted", "RSS that cannot be told apart", Some(parts.unaccounted))?;
+        self.bytes(
+            "rss_counted_not_resident",
+            "Counted by jemalloc or heapward, but not in RSS: untouched, swapped out or taken back",
+            Some(parts.not_resident),
         )
     }
 

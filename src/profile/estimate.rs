@@ -48,6 +48,11 @@ impl SampleInterval {
         chance.ln() / self.ln_missed_per_byte
     }
 
+    /// The chance that of so many bytes in all not one object is sampled, whatever their sizes: about e^(−bytes/R).
+    pub(crate) fn chance_of_missing(self, bytes: f64) -> f64 {
+        if bytes > 0.0 { (self.ln_missed_per_byte * bytes).exp() } else { 1.0 }
+    }
+
     /// What one sample of `usable` bytes contributes to every sum.
     pub(crate) fn weigh(self, usable: u64) -> Sums {
         weigh_many(1, usable, usable as f64, self.probability(usable))

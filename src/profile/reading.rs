@@ -11,6 +11,14 @@ pub(crate) struct ProcessMemory {
     pub virtual_size: u64,
     /// What was swapped out; `None` where the kernel does not say.
     pub swap: Option<u64>,
+    /// The part of RSS that no file is behind: heaps, stacks; `None` where the kernel does not say (before 4.5).
+    pub anonymous: Option<u64>,
+    /// The part of RSS that is pages of files: programs, libraries, mapped data; `None` as above.
+    pub files: Option<u64>,
+    /// The part of RSS that is shared memory (shmem, tmpfs); `None` as above.
+    pub shared_memory: Option<u64>,
+    /// Threads; a number, not bytes.
+    pub threads: Option<u64>,
 }
 
 /// jemalloc's own figures, in bytes: allocated ≤ active ≤ resident; the others stand beside these.
@@ -26,8 +34,19 @@ pub(crate) struct AllocatorMemory {
     pub mapped: u64,
     /// Address space kept for later, given back to the kernel as pages.
     pub retained: u64,
-    /// jemalloc's own tables.
+    /// jemalloc's own tables. Some of them (of its profiler, of thread caches) are allocations too, and so in `allocated`
+    /// and `active` as well.
     pub metadata: u64,
+    /// Of the tables, the index from address to extent: large, and mostly never touched. `None` where jemalloc does not say.
+    pub metadata_index: Option<u64>,
+    /// Pages with no live allocation that jemalloc has not given back yet; `None` where it does not say.
+    pub dirty: Option<u64>,
+    /// Pages that the kernel may take back when it wants them (MADV_FREE), and that count as RSS until then; not in
+    /// `resident`. `None` as above.
+    pub muzzy: Option<u64>,
+    /// Freed, and kept by threads for their next allocations: in `allocated`, though nothing of the service's is in it.
+    /// `None` as above.
+    pub thread_caches: Option<u64>,
 }
 
 /// The memory control group that this process is in, in bytes. An unknown limit is `None`: neither zero nor infinite.

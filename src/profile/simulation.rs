@@ -66,15 +66,27 @@ impl Heap {
     pub(crate) fn with(sizes: &[u64], expected: f64, interval: SampleInterval, random: &mut Random) -> Self {
         let mut heap = Self::default();
         for &size in sizes {
-            let p = interval.probability(size);
-            let objects = random.round(expected / sizes.len() as f64 / p);
-            heap.objects += objects as f64;
-            heap.bytes += (objects * size) as f64;
-            for _ in 0..random.binomial(objects, p) {
-                heap.sums += interval.weigh(size);
-            }
+            let objects = random.round(expected / sizes.len() as f64 / interval.probability(size));
+            heap.add(size, objects, interval, random);
         }
         heap
+    }
+
+    /// `bytes` in all, the same of each of `sizes` to the byte when they divide it.
+    pub(crate) fn of_bytes(sizes: &[u64], bytes: f64, interval: SampleInterval, random: &mut Random) -> Self {
+        let mut heap = Self::default();
+        for &size in sizes {
+            heap.add(size, (bytes / sizes.len() as f64 / size as f64).round() as u64, interval, random);
+        }
+        heap
+    }
+
+    fn add(&mut self, size: u64, objects: u64, interval: SampleInterval, random: &mut Random) {
+        self.objects += objects as f64;
+        self.bytes += (objects * size) as f64;
+        for _ in 0..random.binomial(objects, interval.probability(size)) {
+            self.sums += interval.weigh(size);
+        }
     }
 }
 

@@ -9,13 +9,16 @@ mod cpu;
 mod diff;
 mod environment;
 mod gauges;
+mod leak_report;
 mod listen;
 mod moment;
 mod namer;
 mod places;
+mod recording;
 mod render;
 mod shared;
 mod status;
+mod story;
 mod threads;
 mod view;
 mod watch;
@@ -26,6 +29,7 @@ pub use config::{
     DEFAULT_MAX_STACKS, DEFAULT_MIN_INTERVAL, DEFAULT_POLL_INTERVAL, DEFAULT_PROFILES_DIR, DEFAULT_RSS_THRESHOLD,
     DEFAULT_SYMBOLIZE_HEADROOM,
 };
+pub use leak_report::{Evidence, LeakReport, LeakSuspect, LetGo};
 pub use listen::Listen;
 
 pub(crate) use answer_room::AnswerRoom;
@@ -39,7 +43,9 @@ pub(crate) use environment::{apply as apply_environment, warn_of_unknown_variabl
 pub(crate) use gauges::Gauges;
 pub(crate) use moment::Moment;
 pub(crate) use namer::Namer;
+pub(crate) use recording::Recording;
 pub(crate) use shared::{Heap, Shared, stopped};
 pub(crate) use status::Status;
+pub(crate) use story::Story;
 pub(crate) use view::{Shown, View};
 pub(crate) use workers::Workers;

@@ -34,18 +34,24 @@ impl Moment {
         Ok(Self::Copied(Copied { time: SystemTime::now(), capture, mappings: loaded_mappings() }))
     }
 
-    pub(super) fn time(&self) -> SystemTime {
-        match self {
-            Self::Copied(copied) => copied.time,
-            Self::Kept(snapshot) => snapshot.time,
-        }
+    /// The heap as it is; ends the epoch.
+    pub(super) fn ending_epoch(collector: &Collector, told_apart: &[u32]) -> Result<Self> {
+        let capture = collector.snapshot(told_apart)?;
+        Ok(Self::Copied(Copied { time: SystemTime::now(), capture, mappings: loaded_mappings() }))
     }
 
-    /// The snapshot that it is, if it is one.
-    pub(super) fn id(&self) -> Option<u64> {
+    /// Its number, if it is a snapshot.
+    pub(crate) fn id(&self) -> Option<u64> {
         match self {
             Self::Copied(_) => None,
             Self::Kept(snapshot) => Some(snapshot.id),
+        }
+    }
+
+    pub(crate) fn time(&self) -> SystemTime {
+        match self {
+            Self::Copied(copied) => copied.time,
+            Self::Kept(snapshot) => snapshot.time,
         }
     }
 

@@ -12,7 +12,7 @@ use super::answer_room::{AnswerRoom, AnswerRooms};
 use super::render::Job;
 use super::status::Status;
 use super::watch::Command;
-use super::{Config, Gauges, Moment, Namer, View};
+use super::{Config, Gauges, LeakReport, Moment, Namer, Story, View};
 use crate::collect::Collector;
 use crate::error::{Error, ErrorKind, Result};
 use crate::policy::Naming;
@@ -247,6 +247,14 @@ impl Shared {
             kept => self.moment(kept)?,
         };
         Ok((base, later))
+    }
+
+    /// What grows without bound over the kept snapshots, for the renderer's thread.
+    pub(crate) fn leaks(&self, namer: &mut Namer<'_>) -> LeakReport {
+        let snapshots = self.history().consecutive();
+        let moment = |snapshot: Arc<Snapshot>| (snapshot.reading.uptime.as_secs_f64(), Moment::Kept(snapshot));
+        let story = Story::of(snapshots.into_iter().map(moment).collect(), self.collector, namer);
+        LeakReport::of(&story, &self.last_cgroup())
     }
 
     /// The profile of `heap`, with names, for the renderer's thread.

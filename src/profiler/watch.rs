@@ -136,6 +136,7 @@ impl Watcher {
             live: capture.live,
             cohorts: capture.cohorts,
             totals: capture.totals,
+            tables_bytes: self.shared.collector.tables_bytes(),
             dropped_objects: capture.dropped_objects,
             dropped_stacks: capture.dropped_stacks,
             mappings: self.mappings(),

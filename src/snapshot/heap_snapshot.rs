@@ -25,6 +25,8 @@ pub(crate) struct Snapshot {
     pub(crate) totals: PackedTotals,
     /// The sum of the cohorts.
     pub(crate) live: Sums,
+    /// Estimate of the resident bytes of the collector's tables.
+    pub(crate) tables_bytes: u64,
     /// Samples that had found no room until then.
     pub(crate) dropped_objects: u64,
     /// Samples whose stack had found no room until then.

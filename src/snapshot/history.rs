@@ -55,6 +55,14 @@ impl History {
         all
     }
 
+    /// The first and those in the ring, oldest first. Without the pinned highest where the ring has given it up: it was
+    /// chosen for being high, and would make what came after look like a fall.
+    pub(crate) fn consecutive(&self) -> Vec<Arc<Snapshot>> {
+        let mut all: Vec<Arc<Snapshot>> = self.baseline.iter().chain(self.ring.iter()).cloned().collect();
+        all.dedup_by_key(|snapshot| snapshot.id);
+        all
+    }
+
     /// The epochs that these ended, rising: objects born between two of them need not be told apart.
     pub(crate) fn epochs(&self) -> Vec<u32> {
         self.all().iter().map(|snapshot| snapshot.epoch).collect()
@@ -127,6 +135,7 @@ mod tests {
             cohorts: Cohorts::default(),
             totals: PackedTotals::default(),
             live: Sums::default(),
+            tables_bytes: 0,
             dropped_objects: 0,
             dropped_stacks: 0,
             mappings: Arc::new([]),
@@ -147,6 +156,8 @@ mod tests {
         }
         assert_eq!(ids(&history), [1, 2, 5, 6, 7]);
         assert_eq!((history.baseline_id(), history.peak_id()), (Some(1), Some(2)));
+        let consecutive: Vec<u64> = history.consecutive().iter().map(|snapshot| snapshot.id).collect();
+        assert_eq!(consecutive, [1, 5, 6, 7]);
         assert_eq!((history.len(), history.evicted()), (3, 4));
         let find = |selector| history.find(selector).unwrap().id;
         assert_eq!(find(Selector::Latest), 7);

@@ -187,6 +187,26 @@ pub(crate) struct AllocatorStats {
     mapped: stats::mapped_mib,
     retained: stats::retained_mib,
     metadata: stats::metadata_mib,
+    /// Bytes in one of the pages that `dirty` and `muzzy` count: jemalloc's, which need not be the kernel's.
+    page_size: u64,
+    metadata_index: Option<[usize; 2]>,
+    dirty: Option<ArenasMib>,
+    muzzy: Option<ArenasMib>,
+    thread_caches: Option<ArenasMib>,
+}
+
+/// The number behind a name `stats.arenas.4096.…`: a sum over all arenas, as 4096 is MALLCTL_ARENAS_ALL.
+type ArenasMib = [usize; 4];
+
+/// The number behind a name of `N` parts; `None` where this jemalloc has no such name.
+fn find_mib<const N: usize>(name: &[u8]) -> Option<[usize; N]> {
+    let mut mib = [0; N];
+    raw::name_to_mib(name, &mut mib).ok().map(|()| mib)
+}
+
+fn read_mib<const N: usize>(mib: &Option<[usize; N]>) -> Option<u64> {
+    // SAFETY: each of the names that `AllocatorStats::open` looks up so is a size_t.
+    mib.as_ref().and_then(|mib| unsafe { raw::read_mib::<usize>(mib) }.ok()).map(|value| value as u64)
 }
 
 impl AllocatorStats {
@@ -201,6 +221,11 @@ impl AllocatorStats {
                 mapped: stats::mapped::mib()?,
                 retained: stats::retained::mib()?,
                 metadata: stats::metadata::mib()?,
+                page_size: read::<usize>(b"arenas.page\0")? as u64,
+                metadata_index: find_mib(b"stats.metadata_rtree\0"),
+                dirty: find_mib(b"stats.arenas.4096.pdirty\0"),
+                muzzy: find_mib(b"stats.arenas.4096.pmuzzy\0"),
+                thread_caches: find_mib(b"stats.arenas.4096.tcache_bytes\0"),
             })
         };
         open().map_err(refuse_stats)
@@ -210,6 +235,7 @@ impl AllocatorStats {
     pub(crate) fn read(&self) -> Result<AllocatorMemory> {
         let read = || -> tikv_jemalloc_ctl::Result<AllocatorMemory> {
             self.epoch.advance()?;
+            let bytes = |pages: u64| pages.saturating_mul(self.page_size);
             Ok(AllocatorMemory {
                 allocated: self.allocated.read()? as u64,
                 active: self.active.read()? as u64,
@@ -217,6 +243,10 @@ impl AllocatorStats {
                 mapped: self.mapped.read()? as u64,
                 retained: self.retained.read()? as u64,
                 metadata: self.metadata.read()? as u64,
+                metadata_index: read_mib(&self.metadata_index),
+                dirty: read_mib(&self.dirty).map(bytes),
+                muzzy: read_mib(&self.muzzy).map(bytes),
+                thread_caches: read_mib(&self.thread_caches),
             })
         };
         read().map_err(refuse_stats)

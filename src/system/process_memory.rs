@@ -1,4 +1,4 @@
-//! Resident set, address space and swap of this process, from `statm` and `status` of procfs.
+//! Resident set and its parts, address space, swap and threads of this process, from `statm` and `status` of procfs.
 //!
 //! Both descriptors stay open and a successful reading allocates nothing: it neither shows up in the profile of the
 //! heap that it watches, nor needs memory when there is none left. The descriptors are of the process that opened
@@ -38,7 +38,7 @@ impl ProcessMemoryReader {
     /// The figures of now. After an error the next call simply tries again.
     pub(crate) fn read(&mut self) -> Result<ProcessMemory> {
         let (virtual_size, rss) = self.read_sizes()?;
-        Ok(ProcessMemory { rss, virtual_size, swap: self.read_swap()? })
+        Ok(ProcessMemory { rss, virtual_size, ..self.read_status()? })
     }
 
     fn read_sizes(&mut self) -> Result<(u64, u64)> {
@@ -56,52 +56,78 @@ impl ProcessMemoryReader {
         }
     }
 
-    fn read_swap(&mut self) -> Result<Option<u64>> {
-        const MARK: &[u8] = b"\nVmSwap:";
+    /// All of the figures that are not in `statm`.
+    fn read_status(&mut self) -> Result<ProcessMemory> {
+        let mut found = ProcessMemory::default();
         let mut buffer = [0; STATUS_BYTES];
-        // As if a line had ended before the first one: then every line starts after a newline.
-        buffer[0] = b'\n';
-        let (mut kept, mut offset) = (1, 0);
+        let (mut kept, mut offset) = (0, 0);
+        // Inside of a line that is longer than the buffer: none of ours is.
+        let mut skipping = false;
         loop {
             let got = self.status.read_at(&mut buffer[kept..], offset)?;
             let seen = &buffer[..kept + got];
             let at_end = seen.len() < buffer.len();
-            if let Some(mark) = seen.windows(MARK.len()).position(|bytes| bytes == MARK) {
-                let line = &seen[mark + 1..];
-                match line.iter().position(|&byte| byte == b'\n') {
-                    Some(end) => return self.parse_swap(&line[..end]).map(Some),
-                    None if at_end || mark == 0 => return self.parse_swap(line).map(Some),
-                    None => {}
+            let mut rest = seen;
+            while let Some(end) = rest.iter().position(|&byte| byte == b'\n') {
+                let (line, after) = rest.split_at(end);
+                if !std::mem::take(&mut skipping) {
+                    self.note(line, &mut found)?;
                 }
+                rest = &after[1..];
+            }
+            let fills_the_buffer = rest.len() == buffer.len();
+            if (at_end || fills_the_buffer) && !skipping {
+                // One of ours that was cut short, or that goes on and on, is told as such.
+                self.note(rest, &mut found)?;
             }
             if at_end {
                 let empty = offset == 0 && got == 0;
-                if empty || !seen.ends_with(b"\n") {
+                if empty || skipping || !rest.is_empty() {
                     let end = &seen[seen.len().saturating_sub(EXCERPT_BYTES)..];
                     return Err(unexpected(&self.status.path, "lines, the last one finished", end));
                 }
-                return Ok(None);
+                return Ok(found);
             }
-            // A line without its end goes on in the next piece. One that fills the buffer is not the one looked for.
-            let unfinished = match seen.iter().rposition(|&byte| byte == b'\n') {
-                None | Some(0) => seen.len(),
-                Some(newline) => newline,
-            };
-            kept = seen.len() - unfinished;
-            buffer.copy_within(unfinished.., 0);
+            // A line without its end goes on in the next piece.
+            skipping |= fills_the_buffer;
+            kept = if skipping { 0 } else { rest.len() };
+            let unfinished = seen.len() - kept;
+            buffer.copy_within(unfinished..unfinished + kept, 0);
             offset += got as u64;
         }
     }
 
-    fn parse_swap(&self, line: &[u8]) -> Result<u64> {
-        line.strip_prefix(b"VmSwap:")
-            // Wanting the unit makes a number that was cut short an error.
-            .and_then(|value| value.strip_suffix(b" kB"))
-            .and_then(|value| digits(value.trim_ascii()))
-            .and_then(|kibibytes| kibibytes.checked_mul(1024))
-            .ok_or_else(|| unexpected(&self.status.path, "VmSwap in kB", line))
+    /// Takes the figure from a line of `status`, if it has one that is wanted.
+    fn note(&self, line: &[u8], found: &mut ProcessMemory) -> Result<()> {
+        let figures = [
+            ("VmSwap", &mut found.swap, KIBIBYTES),
+            ("RssAnon", &mut found.anonymous, KIBIBYTES),
+            ("RssFile", &mut found.files, KIBIBYTES),
+            ("RssShmem", &mut found.shared_memory, KIBIBYTES),
+            ("Threads", &mut found.threads, ONES),
+        ];
+        for (name, figure, (unit, factor)) in figures {
+            let Some(value) = line.strip_prefix(name.as_bytes()).and_then(|rest| rest.strip_prefix(b":")) else {
+                continue;
+            };
+            let number = value
+                // Wanting the unit makes a number that was cut short an error.
+                .strip_suffix(unit.as_bytes())
+                .and_then(|value| digits(value.trim_ascii()))
+                .and_then(|number| number.checked_mul(factor));
+            *figure = match number {
+                Some(number) => Some(number),
+                None => return Err(unexpected(&self.status.path, &format!("{name} as a number{unit}"), line)),
+            };
+            break;
+        }
+        Ok(())
     }
 }
+
+/// Suffix and factor of the figures of `status`.
+const KIBIBYTES: (&str, u64) = (" kB", 1024);
+const ONES: (&str, u64) = ("", 1);
 
 /// Address space and resident set in bytes.
 fn statm_sizes(statm: &[u8], page_size: u64) -> Option<(u64, u64)> {
@@ -186,7 +212,8 @@ mod tests {
     use crate::error::ErrorKind;
 
     const STATM: &str = "765 439 410 5 0 123 0\n";
-    const STATUS: &str = "Name:\tcat\nVmRSS:\t    1756 kB\nVmSwap:\t      12 kB\nThreads:\t1\n";
+    const STATUS: &str = "Name:\tcat\nVmRSS:\t    1756 kB\nRssAnon:\t     116 kB\nRssFile:\t    1604 kB\n\
+                          RssShmem:\t      36 kB\nVmSwap:\t      12 kB\nThreads:\t7\n";
 
     fn folder(statm: &str, status: &str) -> TempDir {
         let folder = TempDir::new().unwrap();
@@ -201,8 +228,9 @@ mod tests {
 
     fn check(statm: &str, status: &str, pages: (u64, u64), swap: Option<u64>) {
         let page_size = rustix::param::page_size() as u64;
-        let expected = ProcessMemory { virtual_size: pages.0 * page_size, rss: pages.1 * page_size, swap };
-        assert_eq!(read(statm, status).unwrap(), expected, "{statm:?} {status:?}");
+        let seen = read(statm, status).unwrap();
+        let expected = (pages.0 * page_size, pages.1 * page_size, swap);
+        assert_eq!((seen.virtual_size, seen.rss, seen.swap), expected, "{statm:?} {status:?}");
     }
 
     fn check_refused(statm: &str, status: &str, file: &str, words: &str) {
@@ -217,6 +245,23 @@ mod tests {
     fn figures_are_in_bytes() {
         check(STATM, STATUS, (765, 439), Some(12 * 1024));
         check("1 1 0 0 0 0 0\n", "VmSwap:\t0 kB\n", (1, 1), Some(0));
+    }
+
+    #[test]
+    fn the_parts_of_the_resident_set_and_the_threads_are_told() {
+        let seen = read(STATM, STATUS).unwrap();
+        assert_eq!((seen.anonymous, seen.files), (Some(116 * 1024), Some(1604 * 1024)));
+        assert_eq!((seen.shared_memory, seen.threads), (Some(36 * 1024), Some(7)));
+        // In any order, and each on its own.
+        let seen = read(STATM, "Threads:\t12\nRssShmem:\t0 kB\nRssFile:\t3 kB\n").unwrap();
+        assert_eq!((seen.anonymous, seen.files), (None, Some(3 * 1024)));
+        assert_eq!((seen.shared_memory, seen.threads), (Some(0), Some(12)));
+    }
+
+    #[test]
+    fn names_that_only_begin_like_ours_are_others() {
+        let seen = read(STATM, "RssFiles:\t3 kB\nRssAnonymous:\t4 kB\nThreadsX:\t5\nXVmSwap:\t6 kB\n").unwrap();
+        assert_eq!((seen.files, seen.anonymous, seen.threads, seen.swap), (None, None, None, None));
     }
 
     #[test]
@@ -237,6 +282,17 @@ mod tests {
             check_refused(STATM, &format!("Groups:\t{groups}"), "status", "finished");
             let garbage = format!("Groups:\t1\nVmSwap:{groups}\n");
             check_refused(STATM, &garbage, "status", "saw \"VmSwap:11");
+            // What a piece begins with is the end of a line, not a line.
+            check(STATM, &format!("Groups:\t{groups}VmSwap:\t12 kB\n"), (765, 439), None);
+            let status = format!("Groups:\t{groups}\n{STATUS}");
+            assert_eq!(read(STATM, &status).unwrap(), read(STATM, STATUS).unwrap(), "{padding}");
+        }
+        let mut ours = b"VmSwap:".to_vec();
+        ours.resize(STATUS_BYTES, b'1');
+        let status = format!("{}\n{STATUS}", String::from_utf8(ours).unwrap());
+        check_refused(STATM, &status, "status", "saw \"VmSwap:11");
+        for longer in [STATUS_BYTES, 2 * STATUS_BYTES, 3 * STATUS_BYTES] {
+            check_refused(STATM, &"1".repeat(longer), "status", "finished");
         }
         let status = format!("Groups:\t{}\n{STATUS}", "65534 ".repeat(65536));
         check(STATM, &status, (765, 439), Some(12 * 1024));
@@ -262,12 +318,19 @@ mod tests {
 
     #[test]
     fn a_malformed_status_is_refused() {
-        check_refused(STATM, "", "status", "saw \"\\n\"");
+        check_refused(STATM, "", "status", "saw \"\"");
         check_refused(STATM, "Name:\tca", "status", "Name:\\tca");
         check_refused(STATM, "Name:\tcat\nVmSwap:\t  1", "status", "saw \"VmSwap:\\t  1\"");
         check_refused(STATM, "VmSwap:\t1 MB\n", "status", "saw \"VmSwap:\\t1 MB\"");
         check_refused(STATM, "VmSwap:\t-1 kB\n", "status", "saw \"VmSwap:\\t-1 kB\"");
         check_refused(STATM, "VmSwap:\t18446744073709551615 kB\n", "status", "saw \"VmSwap");
+        check_refused(STATM, "VmSwap:\t12 kB", "status", "saw \"VmSwap:\\t12 kB\"");
+        check_refused(STATM, "RssAnon:\t1\n", "status", "RssAnon as a number kB, saw");
+        check_refused(STATM, "RssFile:\t kB\n", "status", "RssFile as a number kB, saw");
+        check_refused(STATM, "RssShmem:\t+3 kB\n", "status", "RssShmem as a number kB, saw");
+        check_refused(STATM, "Threads:\t1 kB\n", "status", "Threads as a number, saw");
+        check_refused(STATM, "Threads:\t\n", "status", "Threads as a number, saw");
+        check_refused(STATM, "Threads:\t1", "status", "finished");
     }
 
     #[test]
@@ -342,6 +405,10 @@ mod tests {
         for _ in 0..3 {
             let memory = reader.read().unwrap();
             assert!(memory.rss > 0 && memory.virtual_size >= memory.rss, "{memory:?}");
+            assert!(memory.threads.is_some_and(|threads| threads >= 1), "{memory:?}");
+            // The kernel adds RSS up from these; the two files are not read at one moment.
+            let parts: u64 = [memory.anonymous, memory.files, memory.shared_memory].into_iter().flatten().sum();
+            assert!(parts.abs_diff(memory.rss) < 16 << 20, "{memory:?}");
         }
     }
 }

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use super::Grouping;
 use crate::analysis::Site;
-use crate::profile::{NO_STACK, Place, Profile, Trim, Trimmer};
+use crate::profile::{Place, Profile, Trim, Trimmer};
 
 /// The groups that the samples of a profile count for, numbered from 0.
 pub(super) struct Groups<'p> {
@@ -109,14 +109,9 @@ impl<'p> Groups<'p> {
     /// What a group is called: a stack by its site.
     pub(super) fn site(&self, group: usize) -> Site {
         match self.by {
-            Grouping::Stack => {
-                let site = self.profile.samples.get(group).and_then(|sample| self.trimmer.site(sample));
-                site.map_or_else(no_stack, |place| Site::of(&place))
-            }
-            Grouping::Site => self.places.get(group).map_or_else(no_stack, Site::of),
-            Grouping::Function => {
-                self.places.get(group).map_or_else(no_stack, |place| Site { line: 0, ..Site::of(place) })
-            }
+            Grouping::Stack => Site::of(self.profile.samples.get(group).and_then(|sample| self.trimmer.site(sample))),
+            Grouping::Site => Site::of(self.places.get(group).copied()),
+            Grouping::Function => Site { line: 0, ..Site::of(self.places.get(group).copied()) },
         }
     }
 
@@ -129,11 +124,7 @@ impl<'p> Groups<'p> {
         locations
             .flat_map(|location| self.profile.places(location))
             .skip(kept.skip)
-            .map(|place| Site::of(&place))
+            .map(|place| Site::of(Some(place)))
             .collect()
     }
-}
-
-fn no_stack() -> Site {
-    Site { function: NO_STACK.to_owned(), file: String::new(), line: 0 }
 }

@@ -1,9 +1,10 @@
 //! From a series to a judgement.
 
+use super::course::course;
 use super::flow::Z_95;
 use super::limit::detection_limit;
 use super::rate::theil_sen;
-use super::window::{Refusal, SIGNIFICANT};
+use super::window::Refusal;
 use super::{Age, Aged, Fact, Judgement, Posterior, Shape, Window, staircase};
 use crate::analysis::Series;
 use crate::profile::SampleInterval;
@@ -23,7 +24,7 @@ pub(crate) fn judge(series: &Series, interval: SampleInterval) -> Judgement {
     let snapshots = series.seconds.len().min(series.points.len());
     let last = snapshots.saturating_sub(1);
     let base = base(series, last);
-    let whole = Window::new(series, base, last);
+    let whole = Window::new(series, base, base, last);
     if snapshots < LEAST_SNAPSHOTS {
         let fact = Fact::FewSnapshots { snapshots, least: LEAST_SNAPSHOTS };
         return judgement(series, interval, &whole, 1.0, (Shape::Inconclusive, fact));
@@ -39,7 +40,7 @@ pub(crate) fn judge(series: &Series, interval: SampleInterval) -> Judgement {
     let tries = starts.len() as f64;
     let mut refusal = None;
     for start in starts {
-        let window = Window::new(series, start, last);
+        let window = Window::new(series, base, start, last);
         match window.unbounded(tries) {
             Ok((p, fact)) => return judgement(series, interval, &window, p * tries, (Shape::Unbounded, fact)),
             Err(why) => _ = refusal.get_or_insert(why),
@@ -55,23 +56,6 @@ fn base(series: &Series, last: usize) -> usize {
     let is_lonely = |at: usize| time(at + 1) - time(at) > LONELY * (time(last) - time(at));
     let most = (last + 1).saturating_sub(LEAST_SNAPSHOTS);
     (0..most).find(|&at| !is_lonely(at)).unwrap_or(most)
-}
-
-/// What a window shows that accuses nobody.
-fn course(window: &Window<'_>, refusal: Refusal) -> (Shape, Fact) {
-    let flow = &window.flow;
-    let (all, last) = (&window.all, window.last);
-    if flow.p_value_of_shrinking() < SIGNIFICANT {
-        return (Shape::Shrinking, Fact::Shrank);
-    }
-    if flow.p_value() >= SIGNIFICANT {
-        return (Shape::Steady, Fact::NoGrowth);
-    }
-    let _ = refusal;
-    let at = window.recent_start(window.start);
-    let ago = all.time(last) - all.time(at);
-    let fact = Fact::Stopped { grew: flow.growth(), ago, since: all.flow(at, last).interval() };
-    (Shape::Saturating, fact)
 }
 
 fn judgement(
@@ -99,7 +83,7 @@ fn judgement(
         shape,
         fact,
         age: Age::of(series, start),
-        posterior: Posterior { freed: samples.saturating_sub(samples_before).saturating_sub(alive), alive },
+        posterior: samples.saturating_sub(samples_before).checked_sub(alive).map(|freed| Posterior { freed, alive }),
         alive_share: (allocated > 0.0).then(|| (window.flow.born.estimated_bytes / allocated).min(1.0)),
         detection_limit: detection_limit(&window.flow, interval.bytes() as f64),
     }

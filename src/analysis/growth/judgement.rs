@@ -22,8 +22,8 @@ pub(crate) struct Judgement {
     pub fact: Fact,
     /// How old what it holds is.
     pub age: Age,
-    /// How likely its allocations of the window are not freed.
-    pub posterior: Posterior,
+    /// How likely its allocations of the window are not freed; `None` where it is not told how many there were.
+    pub posterior: Option<Posterior>,
     /// Share of the bytes allocated since the window's start that is alive; `None` when nothing was.
     pub alive_share: Option<f64>,
     /// What grows by less in this window is not told from chance, in bytes.

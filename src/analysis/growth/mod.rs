@@ -7,10 +7,12 @@
 mod accuse;
 mod age;
 mod aged;
+mod course;
 mod flow;
 mod judge;
 mod judgement;
 mod limit;
+mod pause;
 mod posterior;
 mod probability;
 mod rate;

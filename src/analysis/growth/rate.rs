@@ -6,8 +6,11 @@ use crate::profile::Interval;
 /// The median of the slopes between all pairs of (seconds, bytes), in bytes per second, with the 95% bounds of Sen (1968):
 /// slopes counted from the median by Kendall's variance. Never narrower than `least_margin` to each side: neighbouring
 /// levels share most of their samples, so that the slopes alone look surer than they are. `None` of fewer than two
-/// points.
+/// points, or of no time between them.
 pub(crate) fn theil_sen(points: &[(f64, f64)], least_margin: f64) -> Option<Interval> {
+    if !least_margin.is_finite() {
+        return None;
+    }
     let mut slopes = Vec::with_capacity(points.len() * points.len() / 2);
     for (index, a) in points.iter().enumerate() {
         for b in points.iter().skip(index + 1) {

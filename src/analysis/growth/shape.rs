@@ -38,6 +38,8 @@ pub(crate) enum Fact {
     FellBack { fell: f64, above: f64 },
     /// It grew, but what is older than `age` did not: by `old` only.
     Young { old: Interval, age: f64 },
+    /// It grew, but objects here usually live `usual`, too long for the history to tell what stays.
+    TooShort { usual: f64 },
     /// It shrank.
     Shrank,
     /// No growth that sampling can tell from none.

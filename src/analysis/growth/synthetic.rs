@@ -236,6 +236,15 @@ impl Scene<'_> {
         self.flow(sizes, (begin, end), level / mean, share, |random, _| random.exponential(mean));
     }
 
+    /// In every third history, up to `most` bytes that come and go besides.
+    fn some_churn(&mut self, sizes: &Sizes, most: f64) {
+        if self.random.chance(0.33) {
+            let (level, mean) =
+                (most * self.random.between(0.05, 0.7), self.clock.end() * self.random.scale(0.01, 0.1));
+            self.churn(sizes, level, mean, |_| 1.0);
+        }
+    }
+
     fn batches(&mut self, sizes: &Sizes, amplitude: f64, period: f64) {
         let phase = self.random.unit() * period;
         let end = self.clock.end();
@@ -294,10 +303,7 @@ impl Scene<'_> {
             Kind::SteadyLeak => {
                 let sizes = self.sizes(total / 20.0);
                 self.stay(&sizes, (0.0, end), total);
-                if self.random.chance(0.5) {
-                    let (level, mean) = (total * self.random.between(0.05, 0.5), end * self.random.scale(0.01, 0.1));
-                    self.churn(&sizes, level, mean, |_| 1.0);
-                }
+                self.some_churn(&sizes, total);
                 Some((0.0, end, total / end))
             }
             Kind::BurstLeak => {
@@ -334,7 +340,8 @@ impl Scene<'_> {
             Kind::LeakOnWarmUp => {
                 let sizes = self.sizes(total / 20.0);
                 self.stay(&sizes, (0.0, end), total);
-                self.warm_up(total * self.random.clone().scale(0.5, 10.0));
+                let warm = total * self.random.scale(0.5, 10.0);
+                self.warm_up(warm);
                 Some((0.0, end, total / end))
             }
             Kind::LeakOnSawtooth => {
@@ -389,6 +396,7 @@ impl Scene<'_> {
             Kind::FullCache => {
                 let sizes = self.sizes(total / 10.0);
                 let full = end * self.random.between(0.1, 0.62);
+                self.some_churn(&sizes, total);
                 let begin = -self.random.unit() * full * 0.9;
                 let fill = full - begin;
                 let slower = self.random.between(0.3, 1.0);
@@ -408,11 +416,14 @@ impl Scene<'_> {
             Kind::FullCacheNoTurnover => {
                 let sizes = self.sizes(total / 10.0);
                 let full = end * self.random.between(0.1, 0.65);
+                self.some_churn(&sizes, total);
                 let begin = -self.random.unit() * full * 0.9;
                 self.stay(&sizes, (begin, full), total);
                 None
             }
             Kind::WarmUp => {
+                let sizes = self.sizes(total / 10.0);
+                self.some_churn(&sizes, total);
                 self.warm_up(total);
                 None
             }
@@ -461,10 +472,7 @@ impl Scene<'_> {
                 let size = total * self.random.scale(0.2, 3.0);
                 let length = end * self.random.scale(0.001, 0.02);
                 self.stay(&sizes, (at, at + length), size);
-                if self.random.chance(0.3) {
-                    let (level, mean) = (total * self.random.between(0.1, 1.0), end * self.random.scale(0.01, 0.1));
-                    self.churn(&sizes, level, mean, |_| 1.0);
-                }
+                self.some_churn(&sizes, total);
                 if self.random.chance(0.5) {
                     // The old configuration goes.
                     self.flow(&sizes, (-end, -end * 0.5), size / end, |_| 1.0, |_, time| at + length - time);

@@ -73,7 +73,7 @@ fn leaks_are_found_and_others_left_alone() {
         let clock = Clock::draw(&mut random);
         let history = history(kind, &mut random, &clock);
         let judgement = judge(&history.series, history.interval);
-        let is_accused = accuse(std::slice::from_ref(&judgement))[0];
+        let is_accused = accuse(std::slice::from_ref(&judgement), 1)[0];
         tallies.entry(kind).or_default().count(&history, &judgement, is_accused);
     }
     check(&tallies);
@@ -97,7 +97,9 @@ fn one_leak_among_many_sites_is_found() {
             .collect();
         let judgements: Vec<Judgement> =
             histories.iter().map(|history| judge(&history.series, history.interval)).collect();
-        for ((history, judgement), is_accused) in histories.iter().zip(&judgements).zip(accuse(&judgements)) {
+        for ((history, judgement), is_accused) in
+            histories.iter().zip(&judgements).zip(accuse(&judgements, judgements.len()))
+        {
             tallies.entry(history.kind).or_default().count(history, judgement, is_accused);
         }
     }

@@ -76,6 +76,14 @@ impl<'a> Verdict<'a> {
                 let age = units::time(age);
                 write!(f, "what it holds is young: what is older than {age} grew by {} only", change(&old))
             }
+            Fact::TooShort { usual } => {
+                let (usual, seconds) = (units::time(usual), units::time(*seconds));
+                write!(
+                    f,
+                    "grew by {} over {seconds}, but what it frees has lived {usual}: too early to tell",
+                    change(growth)
+                )
+            }
             Fact::Shrank => write!(f, "shrank: {} over {}", change(growth), units::time(*seconds)),
             Fact::NoGrowth => write!(f, "holds as much as before: {} over {}", change(growth), units::time(*seconds)),
             Fact::Undecided { recent, seconds } => {

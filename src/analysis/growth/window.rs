@@ -1,7 +1,7 @@
 //! A part of a history, up to its end, with what a site did in it.
 
 use super::age::{Age, OLD};
-use super::{Aged, Fact, Flow};
+use super::{Aged, Fact, Flow, pause};
 use crate::analysis::Series;
 use crate::profile::Sums;
 
@@ -24,13 +24,10 @@ const RECENT_SIGMAS: f64 = 1.5;
 
 /// So much of what was born in the recent part may have been freed of what was there before: a leak's cohorts do not
 /// decay, a full cache's do.
-const MOST_DECAY: f64 = 0.5;
-
-/// A pause that is no longer than this part of an earlier one is a pause, and not the end of growth.
-const LEAST_PAUSE: f64 = 0.6;
+const MOST_DECAY: f64 = 0.4;
 
 /// How far below the mean rate churn may hide the growth of all that is alive, in standard deviations.
-const MOST_HIDDEN_SIGMAS: f64 = 2.0;
+const MOST_HIDDEN_SIGMAS: f64 = 3.0;
 
 /// What grew without the best epoch must be significant at this, so that no step passes.
 const SIGNIFICANT_WITHOUT_BEST: f64 = 0.05;
@@ -60,6 +57,8 @@ pub(super) struct Window<'a> {
     pub(super) old: Aged<'a>,
     /// The first snapshot at which the old is known.
     pub(super) first: usize,
+    /// The usual lifetime, in seconds, if not even the whole history is as long as objects need here to get old.
+    too_short_for: Option<f64>,
     /// Bytes that one sample stands for.
     weight: f64,
     /// Share of what was allocated since the first snapshot that is alive.
@@ -71,8 +70,10 @@ pub(super) struct Window<'a> {
 pub(super) enum Refusal {
     /// The growth of what is judged is not significant.
     Insignificant,
-    /// The site has given back as much, in bytes.
-    Fell(f64),
+    /// Objects here usually live so many seconds that nothing in the history can be told to stay.
+    TooShort(f64),
+    /// The site has been seen to give back as much.
+    Fell,
     /// One epoch made it; the snapshot that ended that.
     OneEpoch(usize),
     /// It does not go on.
@@ -80,16 +81,28 @@ pub(super) enum Refusal {
 }
 
 impl<'a> Window<'a> {
-    pub(super) fn new(series: &'a Series, start: usize, last: usize) -> Self {
+    pub(super) fn new(series: &'a Series, base: usize, start: usize, last: usize) -> Self {
         let all = Aged::new(series, 0.0);
-        let seconds = all.time(last) - all.time(start);
-        let wanted = Age::of(series, 0).usual_lifetime.map_or(0.0, |usual| OLD * usual);
-        let old = Aged::new(series, wanted.min(MOST_AGE * seconds));
+        let seconds = all.time(last) - all.time(base);
+        let usual = Age::of(series, 0).usual_lifetime;
+        let wanted = usual.map_or(0.0, |usual| OLD * usual);
+        let most = MOST_AGE * seconds;
+        let old = Aged::new(series, wanted.min(most));
         let first = old.first(start);
         let flow = all.flow(start, last);
         let allocated = |at: usize| series.points.get(at).map_or(0.0, |point| point.allocated_bytes);
         let alive_share = all.flow(0, last).born.estimated_bytes / (allocated(last) - allocated(0));
-        Self { start, last, all, flow, old, first, weight: flow.weight(), alive_share }
+        Self {
+            start,
+            last,
+            all,
+            flow,
+            old,
+            first,
+            too_short_for: usual.filter(|_| wanted > seconds),
+            weight: flow.weight(),
+            alive_share,
+        }
     }
 
     /// Seconds of the window.
@@ -111,15 +124,20 @@ impl<'a> Window<'a> {
         if growth <= 0.0 || p * tries > SIGNIFICANT {
             return Err(Refusal::Insignificant);
         }
+        if let Some(usual) = self.too_short_for
+            && self.alive_share < LEAST_ALIVE
+        {
+            return Err(Refusal::TooShort(usual));
+        }
         let fall = self.fall(aged);
         if fall * LEAST_OVER_FALL > growth {
-            return Err(Refusal::Fell(fall));
+            return Err(Refusal::Fell);
         }
         let rate = growth / (aged.time(self.last) - aged.time(first));
         self.without_best_epoch(aged, first, rate)?;
         let from = self.recent_start(first);
         let recent = aged.flow(from, self.last);
-        self.goes_on(from, rate, recent)?;
+        self.goes_on(aged, first, rate)?;
         Ok((p, Fact::StillGrowing { recent: recent.interval(), seconds: aged.time(self.last) - aged.time(from) }))
     }
 
@@ -129,9 +147,11 @@ impl<'a> Window<'a> {
         if rest.growth() < LEAST_WITHOUT_BEST * expected || rest.p_value() > SIGNIFICANT_WITHOUT_BEST {
             return Err(Refusal::OneEpoch(at));
         }
-        // A snapshot can fall into a step.
+        // A snapshot can fall into a step. What came besides may be too young to be old.
         let (at, rest, expected) = self.without(aged, first, rate, 2);
-        if rest.growth() < LEAST_WITHOUT_BEST * expected && expected > LEAST_SAMPLES * self.weight {
+        let step = aged.flow(first, self.last).growth() - rest.growth();
+        let besides = rest.growth().max(self.flow.growth() - step);
+        if besides < LEAST_WITHOUT_BEST * expected && expected > LEAST_SAMPLES * self.weight {
             return Err(Refusal::OneEpoch(at));
         }
         Ok(())
@@ -157,7 +177,9 @@ impl<'a> Window<'a> {
     }
 
     /// The growth goes on since the snapshot `from`, by what is judged and by all that is alive.
-    fn goes_on(&self, from: usize, rate: f64, recent: Flow) -> Result<(), Refusal> {
+    fn goes_on(&self, aged: &Aged<'_>, first: usize, rate: f64) -> Result<(), Refusal> {
+        let from = self.recent_start(first);
+        let recent = aged.flow(from, self.last);
         let expected = rate * (self.all.time(self.last) - self.all.time(from));
         let growth = recent.growth();
         if growth < LEAST_RECENT * expected || growth < RECENT_SIGMAS * recent.variance().sqrt() {
@@ -165,37 +187,17 @@ impl<'a> Window<'a> {
         }
         // What has grown old shows late that a cache is full.
         let all = self.all.flow(from, self.last);
-        let hidden = MOST_HIDDEN_SIGMAS * all.variance().sqrt() + self.given_back(from);
-        if all.growth() + hidden < LEAST_RECENT * expected {
+        let hidden = MOST_HIDDEN_SIGMAS * all.variance().sqrt() + self.given_back();
+        if expected > hidden && all.growth() < LEAST_RECENT * expected {
             return Err(Refusal::Stopped);
         }
         if recent.freed.estimated_bytes > MOST_DECAY * recent.born.estimated_bytes {
             return Err(Refusal::Stopped);
         }
-        match self.quiet_since(rate) {
-            Some(_) => Err(Refusal::Stopped),
-            None => Ok(()),
+        if pause::ended(&aged.births(first, self.last), self.weight) {
+            return Err(Refusal::Stopped);
         }
-    }
-
-    /// Since which snapshot the site has not grown, although it had never paused so long before.
-    fn quiet_since(&self, rate: f64) -> Option<usize> {
-        let levels: Vec<f64> = (self.start..=self.last).map(|at| self.all.level(at)).collect();
-        let level = |at: usize| levels.get(at - self.start).copied().unwrap_or(0.0);
-        (self.start + 1..self.last).find(|&at| {
-            let seconds = self.all.time(self.last) - self.all.time(at);
-            let expected = LEAST_RECENT * rate * seconds;
-            let flow = self.all.flow(at, self.last);
-            let hidden = MOST_HIDDEN_SIGMAS * (flow.variance() + self.weight * expected).sqrt() + self.given_back(at);
-            if flow.growth() + hidden >= expected {
-                return false;
-            }
-            let paused = |from: usize, to: usize| {
-                let pause = self.all.time(to) - self.all.time(from);
-                pause >= LEAST_PAUSE * seconds && level(to) - level(from) < 0.2 * rate * pause
-            };
-            !(self.start..at).any(|from| (from + 1..=at).any(|to| paused(from, to)))
-        })
+        Ok(())
     }
 
     /// Where the recent part begins, for what is known from the snapshot `first` on.
@@ -207,11 +209,11 @@ impl<'a> Window<'a> {
         (first..self.last).rev().find(|&at| self.all.time(at) <= reached).unwrap_or(first)
     }
 
-    /// The most by which all that is alive had fallen until the snapshot `until`: by as much may it hide growth again.
-    fn given_back(&self, until: usize) -> f64 {
+    /// The most by which all that is alive has fallen, chance included: as much growth can be hidden by it.
+    fn given_back(&self) -> f64 {
         let mut highest = f64::NEG_INFINITY;
         let mut most = 0.0_f64;
-        for level in (0..=until).map(|at| self.all.level(at)) {
+        for level in (0..=self.last).map(|at| self.all.level(at)) {
             highest = highest.max(level);
             most = most.max(highest - level);
         }

@@ -1,3 +1,10 @@
 //! Which sites grow without bound.
 
+mod find;
+mod suspect;
+#[cfg(test)]
+mod tests;
 mod tree;
+
+pub(crate) use find::{History, find};
+pub(crate) use suspect::{Leaks, LetGo, Suspect};

@@ -1,0 +1,173 @@
+//! Small heaps with known leaks, from cohorts to suspects.
+
+use std::time::SystemTime;
+
+use super::*;
+use crate::analysis::Side;
+use crate::analysis::growth::Shape;
+use crate::profile::{self, Address, Cohort, Cohorts, Frame, Location, PackedTotals, Profile, SampleInterval, Totals};
+
+const SNAPSHOTS: u32 = 16;
+
+/// How many sampled objects, born in an epoch, are alive at a snapshot: of (epoch, snapshot).
+type Alive = fn(u32, u32) -> u32;
+
+fn leak(_: u32, _: u32) -> u32 {
+    6
+}
+
+fn thin_leak(epoch: u32, _: u32) -> u32 {
+    u32::from(epoch % 3 == 0)
+}
+
+/// Full from epoch 5 on.
+fn full_cache(epoch: u32, _: u32) -> u32 {
+    if epoch < 6 { 8 } else { 0 }
+}
+
+fn churn(epoch: u32, snapshot: u32) -> u32 {
+    if epoch == snapshot { 40 } else { 0 }
+}
+
+fn constant(epoch: u32, _: u32) -> u32 {
+    if epoch == 0 { 100 } else { 0 }
+}
+
+/// The stacks, root first, with what they do; `dep:` is of a dependency.
+fn find_in(stacks: &[(&str, Alive)]) -> Leaks {
+    let interval = SampleInterval::from_lg(19).unwrap();
+    let one = interval.weigh(256);
+    let mut profile = Profile::new(SystemTime::UNIX_EPOCH, interval.bytes());
+    for (stack, _) in stacks {
+        let mut indices = Vec::new();
+        for name in stack.rsplit(" > ") {
+            let file = if name.starts_with("dep:") { "/home/registry/src/dep.rs" } else { "src/main.rs" };
+            let function = profile::Function {
+                name: name.into(),
+                system_name: name.into(),
+                file: file.into(),
+                line: indices.len() as u32 + 1,
+            };
+            indices.push(profile.locations.len() as u32);
+            let frame = Frame::Known([function].into());
+            profile.locations.push(Location { address: Address(0x10), mapping: None, frame });
+        }
+        profile.push(indices, [0; 4], 0);
+    }
+    let heaps: Vec<(Cohorts, PackedTotals)> = (0..SNAPSHOTS)
+        .map(|snapshot| {
+            let mut cohorts = Vec::new();
+            let mut totals = Vec::new();
+            for (stack, (_, alive)) in (1..).zip(stacks) {
+                let (mut born, mut live) = (0, 0);
+                for epoch in 0..=snapshot {
+                    born += u64::from(alive(epoch, epoch));
+                    let objects = alive(epoch, snapshot);
+                    live += u64::from(objects);
+                    if objects > 0 {
+                        cohorts.push(Cohort { stack, epoch, live: one.times(objects) });
+                    }
+                }
+                let estimate = |count: u64, each: f64| (count as f64 * each) as u64;
+                totals.push(Totals {
+                    stack,
+                    objects: born,
+                    bytes: born * 256,
+                    estimated_objects: estimate(born, one.estimated_objects),
+                    estimated_bytes: estimate(born, one.estimated_bytes),
+                    freed_lifetimes_millis: (born - live) * 500,
+                });
+            }
+            (Cohorts::of(&cohorts), PackedTotals::pack(stacks.len(), totals.into_iter()))
+        })
+        .collect();
+    let sides: Vec<Side<'_>> =
+        (0..).zip(&heaps).map(|(epoch, (cohorts, totals))| Side { epoch, cohorts, totals }).collect();
+    let seconds: Vec<f64> = (0..SNAPSHOTS).map(|at| f64::from(at) * 60.0).collect();
+    let numbers: Vec<u32> = (1..).take(stacks.len()).collect();
+    find(&History { profile: &profile, stacks: &numbers, sides: &sides, seconds: &seconds, interval })
+}
+
+#[track_caller]
+fn check(stacks: &[(&str, Alive)], suspects: &[&str], let_go: &[&str]) -> Leaks {
+    let leaks = find_in(stacks);
+    let names: Vec<_> = leaks.suspects.iter().map(|suspect| suspect.site.function.as_str()).collect();
+    assert_eq!(names, suspects, "suspects");
+    let names: Vec<_> = leaks.let_go.iter().map(|let_go| let_go.site.function.as_str()).collect();
+    assert_eq!(names, let_go, "let go");
+    leaks
+}
+
+#[test]
+fn a_leak_is_named_and_the_rest_is_let_go_with_a_reason() {
+    let leaks = check(
+        &[
+            ("main > s::serve > s::open > alloc::vec::Vec<T>::push > malloc", leak),
+            ("main > s::serve > s::render > malloc", churn),
+            ("main > s::load > malloc", constant),
+            ("main > s::serve > s::remember > malloc", full_cache),
+        ],
+        &["s::open"],
+        &["s::remember"],
+    );
+    assert_eq!((leaks.sites, leaks.snapshots, leaks.seconds), (4, 16, 900.0));
+    let suspect = &leaks.suspects[0];
+    assert_eq!(suspect.judgement.shape, Shape::Unbounded);
+    assert_eq!((suspect.stack_share, suspect.stacks, &suspect.called_from), (1.0, 1, &None));
+    // The line of the call that leads to the allocation, and the way to the root.
+    assert_eq!((suspect.site.file.as_str(), suspect.site.line), ("src/main.rs", 3));
+    let stack: Vec<_> = suspect.stack.iter().map(|site| site.function.as_str()).collect();
+    assert_eq!(stack, ["s::open", "s::serve", "main"]);
+    let grown = 6.0 * 15.0 * 524_288.0;
+    assert!((suspect.judgement.growth.estimate / grown - 1.0).abs() < 0.35, "{:?}", suspect.judgement);
+    assert_ne!(leaks.let_go[0].judgement.shape, Shape::Unbounded);
+    assert!(leaks.let_go[0].rise > 35.0 * 524_288.0);
+}
+
+#[test]
+fn one_function_on_many_stacks_is_one_suspect() {
+    let leaks = check(
+        &[("main > s::a > s::open > malloc", leak), ("main > s::b > s::open > malloc", leak), ("main > s::c", churn)],
+        &["s::open"],
+        &[],
+    );
+    assert_eq!((leaks.suspects[0].stacks, leaks.suspects[0].stack_share), (2, 0.5));
+}
+
+#[test]
+fn parts_of_a_dependency_are_one_suspect_of_its_caller() {
+    let stacks: [(&str, Alive); 4] = [
+        ("main > s::load > dep:map > malloc", leak),
+        ("main > s::load > dep:seq > malloc", leak),
+        ("main > s::load > dep:text > malloc", leak),
+        ("main > s::render > malloc", churn),
+    ];
+    check(&stacks, &["s::load"], &[]);
+    let leaks = check(&stacks[2..], &["dep:text"], &[]);
+    assert_eq!(leaks.suspects[0].called_from.as_ref().map(|site| site.function.as_str()), Some("s::load"));
+}
+
+#[test]
+fn what_is_thin_everywhere_is_found_where_it_comes_together() {
+    let stacks: Vec<(String, Alive)> =
+        (0..12).map(|n| (format!("main > s::serve > s::part{n} > malloc"), thin_leak as Alive)).collect();
+    let mut stacks: Vec<(&str, Alive)> = stacks.iter().map(|(stack, alive)| (stack.as_str(), *alive)).collect();
+    stacks.push(("main > s::load > malloc", constant));
+    let leaks = check(&stacks, &["s::serve"], &[]);
+    assert_eq!(leaks.suspects[0].stacks, 12);
+}
+
+#[test]
+fn too_few_snapshots_accuse_nobody_and_nothing_is_fine() {
+    let leaks = find_in(&[]);
+    assert_eq!((leaks.suspects.len(), leaks.let_go.len(), leaks.sites), (0, 0, 0));
+}
+
+#[test]
+fn no_history_is_an_answer_too() {
+    let profile = Profile::new(SystemTime::UNIX_EPOCH, 1);
+    let interval = SampleInterval::from_lg(19).unwrap();
+    let leaks = find(&History { profile: &profile, stacks: &[], sides: &[], seconds: &[], interval });
+    assert_eq!((leaks.suspects.len(), leaks.let_go.len(), leaks.snapshots, leaks.seconds), (0, 0, 0, 0.0));
+    assert_eq!(leaks.together.shape, Shape::Inconclusive);
+}

@@ -1,0 +1,214 @@
+//! What to call the memory that a process has: a leak, fragmentation, not heap, or unclear.
+
+use super::rss::{Breakdown, HeapParts};
+use crate::profile::ByteSize;
+
+/// RSS has grown when it is more than this above the baseline. A service that does the same all day wanders by some MiB,
+/// and the kernel's count alone may be off by nr_cpus² pages: 16 MiB at 64 processors.
+const MATERIAL_BYTES: u64 = 16 << 20;
+
+/// … and more than this share of the baseline's RSS: what is large wanders more.
+const MATERIAL_SHARE: f64 = 0.05;
+
+/// A part carries the growth with at least this share of it: more than half, with a margin for what the sources disagree
+/// about, so that where nothing shrank no other part can do so too.
+const CARRIES: f64 = 0.6;
+
+/// Without growth it is fragmentation when jemalloc keeps at least this share of RSS unused. Half: for each byte in use
+/// one is not. Above [`MATERIAL_BYTES`] only: a small service has slack of a few MiB whatever it does.
+const FRAGMENTED_SHARE: f64 = 0.5;
+
+/// Without growth it is not the heap's when at least this share of RSS is no heap, for the reason of [`CARRIES`].
+const NOT_HEAP_SHARE: f64 = 0.6;
+
+/// What the snapshots say of the live heap.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum HeapGrowth {
+    /// A site grows without bound.
+    Unbounded,
+    /// It grew, but as a cache, a warm-up or a sawtooth does.
+    Bounded,
+    /// There are too few snapshots to tell.
+    Unknown,
+}
+
+/// What to call it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Word {
+    Leak,
+    Fragmentation,
+    NotHeap,
+    Unclear,
+}
+
+impl Word {
+    /// As people read it.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Leak => "leak",
+            Self::Fragmentation => "fragmentation",
+            Self::NotHeap => "not heap",
+            Self::Unclear => "unclear",
+        }
+    }
+}
+
+/// A word, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Verdict {
+    pub word: Word,
+    /// Sentences with figures.
+    pub why: String,
+}
+
+impl Verdict {
+    /// What to call the memory of `now`, which has grown since `baseline` or not.
+    pub(crate) fn of(now: &Breakdown, baseline: Option<&Breakdown>, heap: HeapGrowth) -> Self {
+        match baseline {
+            None => by_level(now, heap, "There is no earlier snapshot to compare with."),
+            Some(base) if is_material(now, base) => by_growth(now, base, heap),
+            Some(base) => {
+                let grown = signed(change(now.rss, base.rss));
+                by_level(now, heap, &format!("RSS has not grown materially since the first snapshot ({grown})."))
+            }
+        }
+    }
+}
+
+fn is_material(now: &Breakdown, base: &Breakdown) -> bool {
+    let share = (base.rss as f64 * MATERIAL_SHARE) as u64;
+    now.rss.saturating_sub(base.rss) > MATERIAL_BYTES.max(share)
+}
+
+fn by_growth(now: &Breakdown, base: &Breakdown, heap: HeapGrowth) -> Verdict {
+    let total = change(now.rss, base.rss);
+    let grew = format!("RSS grew {} since the first snapshot", ByteSize::bytes(now.rss.saturating_sub(base.rss)));
+    let (Some(to), Some(from), Some(outside), Some(outside_before)) =
+        (&now.heap, &base.heap, now.not_heap(), base.not_heap())
+    else {
+        let why = format!("{grew}. Without jemalloc's figures of both moments it cannot be told what grew.");
+        return Verdict { word: Word::Unclear, why };
+    };
+    let live = change(to.live, from.live);
+    let (slack, dirty) = (change(to.slack, from.slack), change(to.dirty, from.dirty));
+    let not_heap = change(outside, outside_before);
+    let metadata = change(to.metadata, from.metadata);
+    let figures = format!(
+        "{grew}: {} live heap (allocator's count), {} pages that jemalloc keeps (slack {}, dirty {}), {} not heap, {} \
+         jemalloc's tables.",
+        signed(live),
+        signed(slack + dirty),
+        signed(slack),
+        signed(dirty),
+        signed(not_heap),
+        signed(metadata)
+    );
+    // Two can pass when a third shrank: the larger one it is.
+    let carrier = [(Carrier::Live, live), (Carrier::Kept, slack + dirty), (Carrier::NotHeap, not_heap)]
+        .into_iter()
+        .filter(|&(_, grown)| grown as f64 >= total as f64 * CARRIES)
+        .max_by_key(|&(_, grown)| grown);
+    let (word, more) = match (carrier.map(|(part, _)| part), heap) {
+        (Some(Carrier::Live), HeapGrowth::Unbounded) => (Word::Leak, GROWS_WITHOUT_BOUND.to_owned()),
+        (Some(Carrier::Live), HeapGrowth::Bounded) => (
+            Word::Unclear,
+            "The live heap grew, but as a cache, a warm-up or a sawtooth does: no site grows without bound.".to_owned(),
+        ),
+        (Some(Carrier::Live), HeapGrowth::Unknown) => (
+            Word::Unclear,
+            "The live heap grew; to call it a leak takes more snapshots, in which one site grows without bound."
+                .to_owned(),
+        ),
+        (Some(Carrier::Kept), _) => (Word::Fragmentation, what_helps(slack, dirty).to_owned()),
+        (Some(Carrier::NotHeap), _) => (Word::NotHeap, largest_outside(now, Some(base))),
+        (None, _) => (Word::Unclear, "No part carries most of it.".to_owned()),
+    };
+    Verdict { word, why: format!("{figures} {more}") }
+}
+
+#[derive(Clone, Copy)]
+enum Carrier {
+    Live,
+    Kept,
+    NotHeap,
+}
+
+fn by_level(now: &Breakdown, growth: HeapGrowth, since: &str) -> Verdict {
+    let (Some(heap), Some(not_heap)) = (&now.heap, now.not_heap()) else {
+        let why = format!("{since} Without jemalloc's figures heap and other memory cannot be told apart.");
+        return Verdict { word: Word::Unclear, why };
+    };
+    let figures = levels(now.rss, heap, not_heap);
+    let share = |bytes: u64, share: f64| bytes as f64 >= now.rss as f64 * share;
+    let (word, more) = if share(heap.kept(), FRAGMENTED_SHARE) && heap.kept() >= MATERIAL_BYTES {
+        (Word::Fragmentation, what_helps(heap.slack.into(), heap.dirty.into()).to_owned())
+    } else if share(not_heap, NOT_HEAP_SHARE) {
+        (Word::NotHeap, largest_outside(now, None))
+    } else if growth == HeapGrowth::Unbounded {
+        (Word::Unclear, GROWS_WITHOUT_BOUND.to_owned())
+    } else {
+        (Word::Unclear, "Nothing here asks for an explanation.".to_owned())
+    };
+    Verdict { word, why: format!("{since} {figures} {more}") }
+}
+
+fn levels(rss: u64, heap: &HeapParts, not_heap: u64) -> String {
+    format!(
+        "Of {}, {} are live heap (allocator's count), {} pages that jemalloc keeps (slack {}, dirty {}), {} not heap, {} \
+         jemalloc's tables.",
+        ByteSize::bytes(rss),
+        ByteSize::bytes(heap.live),
+        ByteSize::bytes(heap.kept()),
+        ByteSize::bytes(heap.slack),
+        ByteSize::bytes(heap.dirty),
+        ByteSize::bytes(not_heap),
+        ByteSize::bytes(heap.metadata)
+    )
+}
+
+const GROWS_WITHOUT_BOUND: &str = "By the snapshots, a site's live heap grows without bound.";
+
+/// What helps against pages that are kept, of which slack and dirty ones are so many bytes.
+fn what_helps(slack: i128, dirty: i128) -> &'static str {
+    if dirty > slack {
+        "Dirty pages hold nothing: jemalloc gives them back within dirty_decay_ms (10 s unless set) while threads go on \
+         allocating. background_thread:true has it do so for idle ones too, a smaller dirty_decay_ms sooner."
+    } else {
+        "Slack is free room on pages that few live objects hold: objects that live long lie between objects that are gone. \
+         It helps to keep those that live long together (one vector instead of many boxes), or to rebuild them after a \
+         peak; sampling finer than the default adds to it."
+    }
+}
+
+/// The largest part that is no heap; of what grew since `base`, if there is one.
+fn largest_outside(now: &Breakdown, base: Option<&Breakdown>) -> String {
+    let outside = |parts: &Breakdown| {
+        [parts.mapped_files, parts.shared_memory, Some(parts.heapward), parts.other].map(Option::unwrap_or_default)
+    };
+    let threads = now.threads.map_or(String::new(), |threads| format!(" of {threads} threads"));
+    let names = [
+        "pages of mapped files".to_owned(),
+        "shared memory".to_owned(),
+        "heapward's own tables".to_owned(),
+        format!(
+            "other anonymous memory, which is stacks{threads}, mappings of the program's own, and other allocators"
+        ),
+    ];
+    let changes = outside(now).into_iter().zip(base.map(outside).unwrap_or_default());
+    let largest = changes.map(|(now, before)| now.saturating_sub(before)).zip(names).max_by_key(|&(bytes, _)| bytes);
+    let (bytes, name) = largest.unwrap_or_default();
+    format!("The largest part of it: {} {name}.", ByteSize::bytes(bytes))
+}
+
+/// In 128 bits, which the difference of two sizes, or of two sums of them, fits into.
+fn change(now: u64, before: u64) -> i128 {
+    i128::from(now) - i128::from(before)
+}
+
+fn signed(bytes: i128) -> String {
+    let size = ByteSize::bytes(u64::try_from(bytes.unsigned_abs()).unwrap_or(u64::MAX));
+    format!("{}{size}", if bytes < 0 { '-' } else { '+' })
+}
+
+#[cfg(test)]
+mod tests;
