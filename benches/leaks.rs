@@ -15,7 +15,7 @@ use std::io::BufRead;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use common::{Result, heap, measure, median, mib, millis, set};
+use common::{Cost, Result, heap, measure, median, mib, millis, set};
 use heapward::{ByteSize, Profiler};
 
 heapward::install!("lg_prof_sample:0");
@@ -33,7 +33,10 @@ fn main() -> Result<()> {
     let bench = arguments.contains(&"--bench");
     let json = arguments.contains(&"--json");
     if !json {
-        println!("\n{:>7} {:>9} {:>12} {:>12} {:>12}", "stacks", "snapshots", "first ms", "median ms", "worst MiB");
+        println!(
+            "\n{:>7} {:>9} {:>12} {:>12} {:>12} {:>12}",
+            "stacks", "snapshots", "first ms", "median ms", "worst MiB", "retained MiB"
+        );
     }
     for &stacks in if bench { &STACKS[..] } else { &STACKS[..1] } {
         let runs = if bench { RUNS } else { 1 };
@@ -44,23 +47,31 @@ fn main() -> Result<()> {
         if !child.status.success() {
             return Err(format!("{stacks} stacks: {}", child.status).into());
         }
-        let mut costs: Vec<(Duration, u64)> = Vec::new();
+        let mut costs: Vec<Cost> = Vec::new();
         for line in child.stdout.lines() {
             let line = line?;
-            let (nanos, bytes) = line.split_once(' ').ok_or("two numbers")?;
-            costs.push((Duration::from_nanos(nanos.parse()?), bytes.parse()?));
+            let numbers: Vec<u64> = line.split(' ').map(str::parse).collect::<std::result::Result<_, _>>()?;
+            let [wall, peak_rss, retained] = numbers[..] else { return Err(format!("`{line}`").into()) };
+            costs.push(Cost { wall: Duration::from_nanos(wall), peak_rss, retained });
         }
-        let first = costs.first().ok_or("no runs")?.0;
-        let time = median(costs.iter().map(|cost| cost.0));
-        let peak = costs.iter().map(|cost| cost.1).max().unwrap_or_default();
+        let first = costs.first().ok_or("no runs")?.wall;
+        let time = median(costs.iter().map(|cost| cost.wall));
+        let peak = costs.iter().map(|cost| cost.peak_rss).max().unwrap_or_default();
+        let retained = costs.last().map_or(0, |cost| cost.retained);
         if json {
             let row = serde_json::json!({
                 "subject": "leaks", "stacks": stacks, "snapshots": SNAPSHOTS, "runs": runs,
-                "time_ms_first": millis(first), "time_ms_median": millis(time), "peak_rss_bytes_worst": peak,
+                "time_ms_first": millis(first), "time_ms_median": millis(time), "peak_rss_bytes_worst": peak, "retained_bytes_last": retained,
             });
             println!("{row}");
         } else {
-            println!("{stacks:>7} {SNAPSHOTS:>9} {:>12.1} {:>12.1} {:>12.2}", millis(first), millis(time), mib(peak));
+            println!(
+                "{stacks:>7} {SNAPSHOTS:>9} {:>12.1} {:>12.1} {:>12.2} {:>12.2}",
+                millis(first),
+                millis(time),
+                mib(peak),
+                mib(retained)
+            );
         }
     }
     Ok(())
@@ -102,7 +113,7 @@ fn child(stacks: u32, runs: u32) -> Result<()> {
         if report.snapshots.len() < SNAPSHOTS {
             return Err(format!("{} snapshots", report.snapshots.len()).into());
         }
-        println!("{} {}", cost.wall.as_nanos(), cost.peak_rss);
+        println!("{} {} {}", cost.wall.as_nanos(), cost.peak_rss, cost.retained);
     }
     drop(objects);
     profiler.shutdown();

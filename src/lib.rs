@@ -20,9 +20,12 @@ mod symbolize;
 mod system;
 pub mod testing;
 
-pub use analysis::Site;
+pub use analysis::{Grouping, Site};
 pub use error::{Error, ErrorKind, Result};
-pub use handle::{Builder, HeapProfile, HeapTotals, Profiler, SnapshotInfo, TopSite, start};
+pub use handle::{
+    Age, Amount, Builder, Diff, DiffAmounts, DiffRow, Estimate, HeapProfile, HeapTotals, Moment, Profiler,
+    SnapshotInfo, TopSite, start,
+};
 pub use http::{RouteService, Routes};
 pub use policy::{Reason, Symbolize, Threshold};
 pub use profile::ByteSize;

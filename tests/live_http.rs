@@ -14,7 +14,7 @@ use serde_json::Value;
 heapward::install!("lg_prof_sample:12");
 
 /// Every path of the listing, with its content type.
-const ENDPOINTS: [(&str, &str); 17] = [
+const ENDPOINTS: [(&str, &str); 19] = [
     ("/", "text/html; charset=utf-8"),
     ("/debug/pprof/", "text/html; charset=utf-8"),
     ("/debug/pprof/heap", "application/octet-stream"),
@@ -27,8 +27,10 @@ const ENDPOINTS: [(&str, &str); 17] = [
     ("/api/snapshots/latest/top", "application/json"),
     ("/api/snapshots/latest/flamegraph.svg", "image/svg+xml"),
     ("/api/snapshots/latest/folded", "text/plain; charset=utf-8"),
+    ("/api/diff/baseline/latest", "application/json"),
     ("/api/diff/baseline/latest/heap.prof", "application/octet-stream"),
     ("/api/diff/baseline/latest/flamegraph.svg", "image/svg+xml"),
+    ("/api/leaks", "application/json"),
     ("/api/memory", "application/json"),
     ("/metrics", "text/plain; version=0.0.4; charset=utf-8"),
     ("/healthz", "text/plain; charset=utf-8"),
@@ -207,8 +209,21 @@ fn one_snapshot_is_shown_by_id_and_by_name(client: &Client) {
         assert_eq!(snapshot, all[id as usize - 1], "{name} is the same as in the list");
         assert_eq!((&snapshot["reason"], &snapshot["why"]), (&"requested".into(), &"requested".into()));
         assert_eq!(snapshot["partial"], Value::Null);
-        for field in ["rss_bytes", "live_bytes", "live_objects", "sampled_objects", "stacks"] {
+        for field in [
+            "rss_bytes",
+            "live_bytes",
+            "live_bytes_low",
+            "live_objects",
+            "live_objects_low",
+            "sampled_objects",
+            "stacks",
+        ] {
             assert!(snapshot[field].as_u64().is_some_and(|value| value > 0), "{field} of {snapshot}");
+        }
+        for name in ["live_bytes", "live_objects"] {
+            let value = |name: &str| snapshot[name].as_u64().expect("a number");
+            let (low, high) = (value(&format!("{name}_low")), value(&format!("{name}_high")));
+            assert!(low < value(name) && value(name) < high, "{snapshot}");
         }
         assert!(snapshot["epoch"].is_u64() && snapshot["dropped_samples"].is_u64());
         assert!(snapshot["duration_seconds"].as_f64().is_some_and(|seconds| seconds > 0.0));
@@ -237,6 +252,15 @@ fn top_shows_the_leak(client: &Client) {
         assert!(rows[0][field].as_i64().unwrap() > 0, "{field}");
         assert!(top[field].as_i64().unwrap() >= rows[0][field].as_i64().unwrap(), "{field}");
     }
+    for value in [&top, &rows[0]] {
+        for (name, of) in [("bytes", "inuse_bytes"), ("objects", "inuse_objects")] {
+            let bound = |side: &str| value[format!("{name}_{side}")].as_i64().expect("a bound");
+            let estimate = value[of].as_i64().unwrap();
+            assert!(bound("low") < estimate && estimate < bound("high") && bound("low") > estimate / 2, "{value}");
+        }
+    }
+    assert!(rows[0]["samples"].as_u64().unwrap() > 400, "{}", rows[0]);
+    assert!(top["samples"].as_u64() >= rows[0]["samples"].as_u64());
     assert!(top["sites"].as_u64().unwrap() >= rows.len() as u64);
     assert!(top["comments"][0].as_str().unwrap().starts_with("heapward "));
     assert_is_utc(&top["time"]);
@@ -247,7 +271,8 @@ fn top_shows_the_leak(client: &Client) {
     let text = client.get_with("/api/snapshots/latest/top?n=3", &[("Accept", "text/plain")]).expect(200);
     assert_eq!(text.header("content-type"), Some("text/plain; charset=utf-8"));
     assert!(text.text().starts_with("3 of "), "{}", text.text());
-    assert!(text.text().lines().nth(1).unwrap().contains("leak_sessions"), "{}", text.text());
+    let first = text.text().lines().nth(1).unwrap();
+    assert!(first.contains("leak_sessions") && first.contains("MiB ± "), "{}", text.text());
 }
 
 /// Every gauge that is promised: where it is in `/api/memory`, and its name in `/metrics`.
@@ -411,6 +436,29 @@ fn bad_parameters_are_refused_with_what_is_allowed(client: &Client) {
             assert!(error.contains(word), "{path}: {error}");
         }
     }
+    for rest in ["", "/heap.prof", "/flamegraph.svg"] {
+        for (path, word) in [("newest/1", "`newest`"), ("1/newest", "`newest`"), ("live/1", "`live`"), ("1/-1", "`-1`")]
+        {
+            let words = [word, "an id (a whole number), `latest`, `baseline` or `peak`"];
+            check(client, &format!("/api/diff/{path}{rest}"), &words);
+        }
+        check(client, &format!("/api/diff/1/newest{rest}"), &["or here also `live`"]);
+        client.get(&format!("/api/diff/1/live{rest}")).expect(200);
+        for unknown in ["1/99", "99/1", "99/live"] {
+            let error = client.get(&format!("/api/diff/{unknown}{rest}")).expect(404).error();
+            assert_eq!(error, "no snapshot `99`: there are 1, 2, 3, and the names latest, baseline and peak", "{rest}");
+        }
+    }
+    for (query, words) in [
+        ("by=bytes", "`by` is `bytes`: allowed is stack, site, function"),
+        ("by=site&by=site", "`by` is given twice"),
+        ("n=0", "`n` is `0`: allowed is a whole number from 1 to 10000"),
+        ("sort=size", "`sort` is `size`: allowed is certain, net, born, freed, before, after, allocated"),
+        ("trim=all", "`trim`"),
+        ("all=yes", "`all` is `yes`: allowed is false, true"),
+    ] {
+        check(client, &format!("/api/diff/baseline/latest?{query}"), &[words]);
+    }
     for rest in ["", "/heap.prof", "/top", "/flamegraph.svg", "/folded"] {
         for bad in ["newest", "-1", "1.5", "99999999999999999999", "%31"] {
             let words = [&format!("`{bad}`"), "an id (a whole number), `latest`, `baseline` or `peak`"];
@@ -431,6 +479,9 @@ fn bad_parameters_are_refused_with_what_is_allowed(client: &Client) {
             );
         } else if path.ends_with("heap.prof") {
             check(client, &format!("{path}?x=1"), &["`x` is unknown: allowed is trim"]);
+        } else if path == "/api/diff/baseline/latest" {
+            check(client, &format!("{path}?x=1"), &["`x` is unknown: allowed is by, n, sort, trim, all"]);
+            check(client, &format!("{path}?x"), &["`x` is unknown"]);
         } else {
             check(client, &format!("{path}?x=1"), &["`x` is unknown: none is allowed here"]);
             check(client, &format!("{path}?x"), &["`x` is unknown"]);

@@ -3,17 +3,20 @@
 //! stop, and the live set must be what the test knows to be alive, to the object: each block once, with its address,
 //! what was asked for, what it takes and the epoch of its birth, and nothing besides.
 //!
+//! So must the diffs of each snapshot with all before it: what was born, what was freed and what survived, to the byte.
+//!
 //! "Nothing besides" can be asked because threads are unsampled by default here and switch sampling on around each
 //! operation, so that no allocation of the runtime's or of the test's own books is ever sampled. And because each
 //! operation is a sample, the number of samples must be that of the allocations and reallocations.
 
 mod common;
 
+use std::collections::HashSet;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::sync::{Barrier, Mutex, MutexGuard, PoisonError};
 
 use common::{Block, Random, fail_fast, figures, profiler, sampled, step, try_snapshot};
-use heapward::Profiler;
+use heapward::{Amount, Grouping, Profiler, Selector};
 
 heapward::install!("lg_prof_sample:0,prof_thread_active_init:false");
 
@@ -39,7 +42,7 @@ struct Known {
 }
 
 /// One object, as the oracle and the live set both tell it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 struct Object {
     address: u64,
     requested: u64,
@@ -73,6 +76,8 @@ struct World {
     lanes: Vec<Mutex<Lane>>,
     places: Vec<Mutex<Option<Known>>>,
     counts: Counts,
+    /// What was alive at each snapshot, with its id.
+    snapshots: Mutex<Vec<(u64, Vec<Object>)>>,
     /// Changes only while all threads stand still.
     epoch: AtomicU32,
     barrier: Barrier,
@@ -88,6 +93,7 @@ fn the_live_set_is_what_an_oracle_says() {
             .collect(),
         places: (0..PLACES).map(|_| Mutex::new(None)).collect(),
         counts: Counts::default(),
+        snapshots: Mutex::new(Vec::new()),
         epoch: AtomicU32::new(0),
         barrier: Barrier::new(LANES + 1),
     };
@@ -100,8 +106,8 @@ fn the_live_set_is_what_an_oracle_says() {
             step("running up to a checkpoint");
             world.barrier.wait();
             step("comparing at a checkpoint");
-            world.check(&profiler);
-            world.end_epoch(&profiler);
+            let alive = world.check(&profiler);
+            world.end_epoch(&profiler, alive);
             world.barrier.wait();
         }
     });
@@ -125,7 +131,7 @@ fn the_live_set_is_what_an_oracle_says() {
     assert_eq!(figures.dropped_stacks, 0);
     // That it was this that was tried, and not a few kinds of operation only.
     assert!(allocated > 200_000 && in_place > 20_000 && moved > 50_000 && by_another > 50_000 && threads > 1_000);
-    assert!(world.epoch.load(Relaxed) > 1, "no snapshot ended an epoch");
+    assert!(world.epoch.load(Relaxed) > 2, "too few snapshots for a diff that skips one");
     profiler.shutdown();
 }
 
@@ -232,8 +238,8 @@ impl World {
         known.thread = thread;
     }
 
-    /// Compares all that is alive. All threads stand still.
-    fn check(&self, profiler: &Profiler) {
+    /// Compares all that is alive, and gives it. All threads stand still.
+    fn check(&self, profiler: &Profiler) -> Vec<Object> {
         let mut expected = Vec::new();
         for lane in &self.lanes {
             expected.extend(lock(lane).blocks.iter().map(Known::object));
@@ -241,21 +247,67 @@ impl World {
         for place in &self.places {
             expected.extend(lock(place).iter().map(Known::object));
         }
-        compare(expected, profiler);
+        compare(expected.clone(), profiler);
+        expected
     }
 
     /// Has a snapshot end the epoch, when it is time for one. It must hold exactly what is alive as well.
-    fn end_epoch(&self, profiler: &Profiler) {
-        let alive = profiler.live_samples();
+    fn end_epoch(&self, profiler: &Profiler, alive: Vec<Object>) {
+        let live = profiler.live_samples();
+        assert_eq!(live.len(), alive.len());
         let Some(snapshot) = try_snapshot(profiler) else { return };
-        assert_eq!(snapshot.sampled_objects, alive.len() as u64);
+        assert_eq!(snapshot.sampled_objects, live.len() as u64);
         // A sample of an interval of one byte stands for itself.
-        let bytes: u64 = alive.iter().map(|object| object.usable).sum();
+        let bytes: u64 = live.iter().map(|object| object.usable).sum();
         assert!((snapshot.live_bytes - bytes as f64).abs() < 1.0, "{} for {bytes}", snapshot.live_bytes);
         let partial = snapshot.partial.expect("this test has only some threads sampled, and that is told");
         assert!(partial.contains("prof_thread_active_init"), "{partial}");
+        let mut snapshots = lock(&self.snapshots);
+        snapshots.push((snapshot.id, alive));
+        for base in 0..snapshots.len() {
+            compare_diffs(&snapshots[base..], base as u32, profiler);
+        }
         self.epoch.fetch_add(1, Relaxed);
     }
+}
+
+/// Compares the diff from the first to the last of `snapshots`, and back. The first ended epoch `epoch`.
+fn compare_diffs(snapshots: &[(u64, Vec<Object>)], epoch: u32, profiler: &Profiler) {
+    let [(base, before), .., (later, after)] = snapshots else { return };
+    let is_old = |object: &&Object| object.epoch <= epoch;
+    let survived: Vec<Object> = after.iter().filter(is_old).copied().collect();
+    let survivors: HashSet<&Object> = survived.iter().collect();
+    let born = after.iter().filter(|object| !is_old(object));
+    let freed = before.iter().filter(|object| !survivors.contains(object));
+    // What is told as old must have been there.
+    assert_eq!(before.len() - freed.clone().count(), survived.len());
+    let sums = |objects: &mut dyn Iterator<Item = &Object>| {
+        objects.fold((0, 0), |(count, bytes), object| (count + 1, bytes + object.usable))
+    };
+    let expect = [sums(&mut born.clone()), sums(&mut freed.clone()), sums(&mut survived.iter())];
+
+    let amount = |amount: Amount| {
+        for estimate in [amount.bytes, amount.objects] {
+            assert_eq!((estimate.low, estimate.high), (estimate.value, estimate.value), "every object is sampled");
+        }
+        assert_eq!(amount.samples as f64, amount.objects.value);
+        (amount.samples, amount.bytes.value as u64)
+    };
+    let (base, later) = (Selector::Id(*base), Selector::Id(*later));
+    let diff = profiler.diff(base, later, Grouping::Site, 3).unwrap();
+    let total = diff.total;
+    assert_eq!([total.born, total.freed, total.survived].map(amount), expect, "{base} to {later}");
+    assert_eq!(total.net.bytes.value, expect[0].1 as f64 - expect[1].1 as f64);
+    assert_eq!(amount(total.before), sums(&mut before.iter()));
+    assert_eq!(amount(total.after), sums(&mut after.iter()));
+    assert!(total.allocated_objects >= expect[0].0 && total.allocated_bytes >= expect[0].1);
+    assert_eq!((diff.detection_limit, diff.no_trace), (0, 0));
+
+    let back = profiler.diff(later, base, Grouping::Stack, 3).unwrap();
+    let [born, freed, survived] = expect;
+    assert_eq!([back.total.born, back.total.freed, back.total.survived].map(amount), [freed, born, survived]);
+    assert!(back.remarks.iter().any(|remark| remark.starts_with("read backwards")), "{:?}", back.remarks);
+    assert_eq!((back.base.snapshot, back.later.snapshot), (diff.later.snapshot, diff.base.snapshot));
 }
 
 /// Mostly small, as programs are; some large, which jemalloc resizes in place.

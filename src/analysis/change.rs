@@ -42,6 +42,17 @@ impl Change {
         self.survived + self.born
     }
 
+    /// Whether anything was born and stayed, or was freed.
+    pub(crate) fn is_change(&self) -> bool {
+        let nothing = Sums::default();
+        self.born != nothing || self.freed != nothing
+    }
+
+    /// Estimated bytes born − freed.
+    pub(crate) fn net_bytes(&self) -> f64 {
+        self.born.estimated_bytes - self.freed.estimated_bytes
+    }
+
     /// Seen the other way round: from the later moment back to the earlier one, nothing was allocated.
     pub(crate) fn reversed(self) -> Self {
         Self { born: self.freed, freed: self.born, allocated_objects: 0, allocated_bytes: 0, ..self }

@@ -2,6 +2,7 @@
 
 mod change;
 mod detection;
+mod diff;
 mod false_discovery;
 pub(crate) mod growth;
 mod leaks;
@@ -13,10 +14,14 @@ mod verdict;
 
 pub(crate) use change::{Change, Side, changes};
 pub(crate) use detection::detection_limit;
+pub use diff::Grouping;
+pub(crate) use diff::{Age, Amount, Baseline, Diff, DiffRow, Figures, Kept, Past, Question, Sort};
 pub(crate) use false_discovery::{Tested, benjamini_hochberg};
-pub(crate) use leaks::{History, Leaks, LetGo, Suspect, find as find_leaks};
+pub(crate) use leaks::{History, Leaks, Suspect, find as find_leaks};
 pub(crate) use rss::{Breakdown, Own, SMALL_BYTES};
-pub(crate) use series::{Membership, Point, Series, levels, series, series_of_all};
+#[cfg(test)]
+pub(crate) use series::Point;
+pub(crate) use series::{Membership, Series, levels, series, series_of_all};
 pub(crate) use significance::Significance;
 pub use top::Site;
 pub(crate) use top::{Top, TopRow};

@@ -106,7 +106,8 @@ impl HeapProfile {
 
     /// The `count` sites with the most bytes in use; with the most of what the file shows first, if that is another value.
     pub fn top(&self, count: usize) -> Vec<TopSite> {
-        Top::of(&self.profile, self.shown_first(), count, Trim::Std).rows.into_iter().map(TopSite::of).collect()
+        let top = Top::of(&self.profile, None, self.shown_first(), count, Trim::Std);
+        top.rows.into_iter().map(TopSite::about).collect()
     }
 
     /// A flame graph of the bytes in use, as SVG; of what the file shows first, if that is another value. Frames below

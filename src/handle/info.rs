@@ -2,7 +2,8 @@
 
 use std::time::{Duration, SystemTime};
 
-use crate::analysis::{Site, TopRow};
+use super::Amount;
+use crate::analysis::{self, Site, TopRow};
 use crate::policy::Reason;
 use crate::snapshot::Snapshot;
 
@@ -20,6 +21,8 @@ pub struct SnapshotInfo {
     pub rss: u64,
     /// Estimated bytes alive.
     pub live_bytes: f64,
+    /// Bytes and objects alive, with their bounds.
+    pub live: Amount,
     /// Estimated objects alive.
     pub live_objects: f64,
     /// Sampled objects that the estimates rest on.
@@ -50,6 +53,9 @@ pub struct TopSite {
     pub alloc_bytes: i64,
     /// Objects ever allocated.
     pub alloc_objects: i64,
+    /// What is alive, with how sure that is; `None` where nothing says how it was sampled. From a file it is what
+    /// about was sampled, see [`Estimate::is_about`](crate::Estimate::is_about).
+    pub inuse: Option<Amount>,
 }
 
 /// One sampled object, for heapward's own tests.
@@ -66,9 +72,20 @@ pub struct LiveSample {
 
 impl TopSite {
     pub(super) fn of(row: TopRow) -> Self {
+        let inuse = row.inuse.map(Amount::of);
+        Self::with(row, inuse)
+    }
+
+    /// Of a file.
+    pub(super) fn about(row: TopRow) -> Self {
+        let inuse = row.inuse.map(Amount::about);
+        Self::with(row, inuse)
+    }
+
+    fn with(row: TopRow, inuse: Option<Amount>) -> Self {
         let [alloc_objects, alloc_bytes, inuse_objects, inuse_bytes] = row.values;
         let Site { function, file, line } = row.site;
-        Self { function, file, line, inuse_bytes, inuse_objects, alloc_bytes, alloc_objects }
+        Self { function, file, line, inuse_bytes, inuse_objects, alloc_bytes, alloc_objects, inuse }
     }
 }
 
@@ -80,6 +97,7 @@ impl SnapshotInfo {
             reason: snapshot.reason,
             rss: snapshot.reading.process.rss,
             live_bytes: snapshot.live.estimated_bytes,
+            live: Amount::of(analysis::Amount::of(&snapshot.live)),
             live_objects: snapshot.live.estimated_objects,
             sampled_objects: snapshot.live.objects,
             duration: snapshot.duration,

@@ -1,6 +1,8 @@
 //! What a service holds: the builder and the handle.
 
 mod builder;
+mod diff;
+mod estimate;
 mod folder;
 mod heap_profile;
 mod info;
@@ -8,6 +10,8 @@ mod profiler;
 mod slot;
 
 pub use builder::Builder;
+pub use diff::{Age, Amount, Diff, DiffAmounts, DiffRow, Moment};
+pub use estimate::Estimate;
 pub use heap_profile::{HeapProfile, HeapTotals};
 pub use info::{LiveSample, SnapshotInfo, TopSite};
 pub use profiler::{Profiler, start};

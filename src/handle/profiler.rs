@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use super::folder;
 use super::slot::Slot;
-use super::{Builder, HeapProfile, LiveSample, SnapshotInfo, TopSite};
-use crate::analysis::Top;
+use super::{Builder, Diff, HeapProfile, LiveSample, SnapshotInfo, TopSite};
+use crate::analysis::{Grouping, Question, Sort, Top};
 use crate::collect::{Collector, LiveObject, Source};
 use crate::error::{Error, ErrorKind, Result};
 use crate::http::{Bound, Routes};
@@ -163,9 +163,49 @@ impl Profiler {
     /// [`ErrorKind::NotFound`] when there is no such snapshot.
     pub fn top(&self, snapshot: Selector, count: usize) -> Result<Vec<TopSite>> {
         self.render(move |shared, namer| {
-            let profile = shared.profile(Heap::Kept(snapshot), namer)?;
-            Ok(Top::of(&profile, INUSE_SPACE, count, Trim::Std).rows.into_iter().map(TopSite::of).collect())
+            let (profile, live) = shared.measured_profile(Heap::Kept(snapshot), namer)?;
+            let top = Top::of(&profile, Some(&live), INUSE_SPACE, count, Trim::Std);
+            Ok(top.rows.into_iter().map(TopSite::of).collect())
         })
+    }
+
+    /// What changed from the snapshot `base` to the snapshot `later`, with how sure that is: of the stacks, sites or
+    /// functions the `count` that surely changed most.
+    ///
+    /// ```no_run
+    /// use heapward::{Grouping, Selector};
+    ///
+    /// # fn main() -> Result<(), heapward::Error> {
+    /// # let profiler = heapward::start()?;
+    /// let diff = profiler.diff(Selector::Baseline, Selector::Latest, Grouping::Site, 10)?;
+    /// println!("{} since the first snapshot", diff.total.net.bytes); // +12.4 MiB ± 1.9
+    /// for row in diff.rows.iter().filter(|row| row.significant) {
+    ///     println!("{} {}", row.amounts.net.bytes, row.place.function);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::NotFound`] when there is no such snapshot.
+    pub fn diff(&self, base: Selector, later: Selector, by: Grouping, count: usize) -> Result<Diff> {
+        self.compare(base, Heap::Kept(later), by, count)
+    }
+
+    /// What changed from the snapshot `base` to the heap as it is now, as [`Profiler::diff`]. Takes no snapshot and ends
+    /// no epoch.
+    ///
+    /// # Errors
+    ///
+    /// As [`Profiler::diff`].
+    pub fn diff_live(&self, base: Selector, by: Grouping, count: usize) -> Result<Diff> {
+        self.compare(base, Heap::Live, by, count)
+    }
+
+    fn compare(&self, base: Selector, later: Heap, by: Grouping, count: usize) -> Result<Diff> {
+        let question = Question { by, trim: Trim::Std, sort: Sort::default(), count, only_significant: false };
+        self.render(move |shared, namer| Ok(Diff::of(shared.diff(base, later, &question, namer)?)))
     }
 
     /// What grows without bound over the kept snapshots, with the evidence, and why the rest is not accused. It takes
@@ -184,7 +224,7 @@ impl Profiler {
     ///
     /// [`ErrorKind::NotFound`] when there is no such snapshot.
     pub fn diff_heap_prof(&self, base: Selector, later: Selector) -> Result<Vec<u8>> {
-        self.pprof(move |shared| shared.difference(base, later))
+        self.pprof(move |shared| shared.difference(base, Heap::Kept(later)))
     }
 
     fn pprof(&self, view: impl FnOnce(&Shared) -> Result<View> + Send + 'static) -> Result<Vec<u8>> {

@@ -8,12 +8,14 @@ use http::request::Parts;
 use http::{Method, StatusCode};
 
 use super::answer::{self, Answer};
+use super::diff_json::DiffJson;
+use super::diff_text::diff_table;
 use super::json::{MemoryReport, SnapshotEntry, SnapshotList, TopReport};
 use super::pprof;
 use super::query::Query;
 use super::render::{gave_up, render};
 use super::table::table;
-use crate::analysis::Top;
+use crate::analysis::{Grouping, Question, Sort, Top};
 use crate::error::Result;
 use crate::format::flamegraph::{self, Options};
 use crate::format::{Capped, folded};
@@ -23,7 +25,7 @@ use crate::profiler::{Heap, Shared, Shown};
 use crate::snapshot::{Selector, Snapshot};
 
 /// What can be asked, for the listing.
-const PATHS: [(&str, &str); 17] = [
+const PATHS: [(&str, &str); 18] = [
     ("debug/pprof/", "profiles for go tool pprof and scrapers, as Go's net/http/pprof"),
     ("debug/pprof/heap", "the live heap now, for go tool pprof"),
     ("debug/pprof/allocs", "the same, showing all allocations first"),
@@ -35,7 +37,8 @@ const PATHS: [(&str, &str); 17] = [
     ("api/snapshots/latest/top", "its largest sites"),
     ("api/snapshots/latest/flamegraph.svg", "its flame graph; ?by=, ?site=, ?min=, ?trim="),
     ("api/snapshots/latest/folded", "its stacks as folded text, for other tools"),
-    ("api/diff/baseline/latest/heap.prof", "what changed between two snapshots, for go tool pprof"),
+    ("api/diff/baseline/latest", "what changed between two snapshots, or since one (live), and how sure that is"),
+    ("api/diff/baseline/latest/heap.prof", "the same for go tool pprof"),
     ("api/diff/baseline/latest/flamegraph.svg", "the same as a flame graph"),
     ("api/leaks", "what grows without bound, and why the rest is not accused"),
     ("api/memory", "memory gauges and heapward's own figures"),
@@ -79,6 +82,7 @@ pub(super) enum Endpoint<'p> {
     SnapshotFlamegraph(&'p str),
     SnapshotFolded(&'p str),
     /// Base, then later.
+    Diff(&'p str, &'p str),
     DiffProfile(&'p str, &'p str),
     DiffFlamegraph(&'p str, &'p str),
 }
@@ -105,6 +109,7 @@ impl<'p> Endpoint<'p> {
             ["api", "snapshots", selector, "top"] => Self::SnapshotTop(selector),
             ["api", "snapshots", selector, "flamegraph.svg"] => Self::SnapshotFlamegraph(selector),
             ["api", "snapshots", selector, "folded"] => Self::SnapshotFolded(selector),
+            ["api", "diff", base, later] => Self::Diff(base, later),
             ["api", "diff", base, later, "heap.prof"] => Self::DiffProfile(base, later),
             ["api", "diff", base, later, "flamegraph.svg"] => Self::DiffFlamegraph(base, later),
             _ => return None,
@@ -145,10 +150,11 @@ pub(super) async fn answer(
         Endpoint::Snapshots if parts.method == Method::POST => take(shared, parts).await,
         Endpoint::Snapshots => no_parameters(parts).map(|()| answer::json(StatusCode::OK, &SnapshotList::of(shared))),
         Endpoint::Snapshot(selector) => one(shared, parts, selector.parse()?),
-        Endpoint::SnapshotProfile(selector) => heap_prof(shared, parts, None, selector.parse()?).await,
+        Endpoint::SnapshotProfile(selector) => heap_prof(shared, parts, None, Heap::Kept(selector.parse()?)).await,
         Endpoint::SnapshotTop(selector) => top(shared, parts, selector.parse()?).await,
-        Endpoint::SnapshotFlamegraph(selector) => flamegraph(shared, parts, None, selector.parse()?).await,
+        Endpoint::SnapshotFlamegraph(selector) => flamegraph(shared, parts, None, Heap::Kept(selector.parse()?)).await,
         Endpoint::SnapshotFolded(selector) => folded(shared, parts, selector.parse()?).await,
+        Endpoint::Diff(base, later) => diff(shared, parts, base.parse()?, later.parse()?).await,
         Endpoint::DiffProfile(base, later) => heap_prof(shared, parts, Some(base.parse()?), later.parse()?).await,
         Endpoint::DiffFlamegraph(base, later) => flamegraph(shared, parts, Some(base.parse()?), later.parse()?).await,
     }
@@ -222,14 +228,14 @@ fn one(shared: &Shared, parts: &Parts, selector: Selector) -> Result<Answer> {
 }
 
 /// A snapshot, or what changed in it since `base`.
-async fn heap_prof(shared: &Arc<Shared>, parts: &Parts, base: Option<Selector>, later: Selector) -> Result<Answer> {
+async fn heap_prof(shared: &Arc<Shared>, parts: &Parts, base: Option<Selector>, later: Heap) -> Result<Answer> {
     let mut query = Query::parse(parts.uri.query());
     let shown = Shown { default_sample_type: "inuse_space", trim: query.parsed("trim")?.unwrap_or_default() };
     query.finish()?;
     render(shared, move |shared, namer| {
         let view = match base {
             Some(base) => shared.difference(base, later)?,
-            None => shared.view(Heap::Kept(later))?,
+            None => shared.view(later)?,
         };
         let mut body = Vec::new();
         view.write_pprof(shared.collector(), namer, &shown, &mut body).map_err(pprof::writing)?;
@@ -247,12 +253,34 @@ async fn top(shared: &Arc<Shared>, parts: &Parts, selector: Selector) -> Result<
     query.finish()?;
     let as_text = accept(parts).contains("text/plain");
     render(shared, move |shared, namer| {
-        let profile = shared.profile(Heap::Kept(selector), namer)?;
-        let top = Top::of(&profile, by, count, trim);
+        let (profile, live) = shared.measured_profile(Heap::Kept(selector), namer)?;
+        let top = Top::of(&profile, Some(&live), by, count, trim);
         Ok(if as_text {
             answer::text(StatusCode::OK, table(&top, by))
         } else {
             answer::json(StatusCode::OK, &TopReport::of(top, profile.time, profile.comments))
+        })
+    })
+    .await
+}
+
+async fn diff(shared: &Arc<Shared>, parts: &Parts, base: Selector, later: Heap) -> Result<Answer> {
+    let mut query = Query::parse(parts.uri.query());
+    let by = query.word("by", &Grouping::NAMES, Grouping::default() as usize)?;
+    let count = query.number("n", 1..=10_000, 20)?;
+    let sort = query.word("sort", &Sort::NAMES, Sort::default() as usize)?;
+    let trim = query.parsed("trim")?.unwrap_or_default();
+    let all = query.word("all", &["false", "true"], 0)? == 1;
+    query.finish()?;
+    let as_text = accept(parts).contains("text/plain");
+    let question =
+        Question { by: Grouping::ALL[by], trim, sort: Sort::ALL[sort], count, only_significant: as_text && !all };
+    render(shared, move |shared, namer| {
+        let report = shared.diff(base, later, &question, namer)?;
+        Ok(if as_text {
+            answer::text(StatusCode::OK, diff_table(&report, all))
+        } else {
+            answer::json(StatusCode::OK, &DiffJson::of(report))
         })
     })
     .await
@@ -285,7 +313,7 @@ fn drawing(query: &mut Query, default_min_percent: f64) -> Result<Options> {
 }
 
 /// A snapshot, or what changed in it since `base`.
-async fn flamegraph(shared: &Arc<Shared>, parts: &Parts, base: Option<Selector>, later: Selector) -> Result<Answer> {
+async fn flamegraph(shared: &Arc<Shared>, parts: &Parts, base: Option<Selector>, later: Heap) -> Result<Answer> {
     let mut query = Query::parse(parts.uri.query());
     let mut options = drawing(&mut query, flamegraph::DEFAULT_MIN_PERCENT)?;
     // Where the picture's own script keeps what was clicked on.
@@ -294,17 +322,21 @@ async fn flamegraph(shared: &Arc<Shared>, parts: &Parts, base: Option<Selector>,
     render(shared, move |shared, namer| {
         // By its number: a picture is saved, and `latest` is another tomorrow.
         let find = |selector: Selector| shared.history().find(selector).map(|snapshot| Selector::Id(snapshot.id));
-        let (base, later) = (base.map(find).transpose()?, find(later)?);
-        let profile = shared.profile(Heap::Kept(later), namer)?;
+        let base = base.map(find).transpose()?;
+        let (later, shown) = match later {
+            Heap::Live => (later, "the live heap".to_owned()),
+            Heap::Kept(selector) => find(selector).map(|id| (Heap::Kept(id), format!("snapshot {id}")))?,
+        };
+        let profile = shared.profile(later, namer)?;
         let by = SAMPLE_TYPES.get(options.by).map_or("", |sample_type| sample_type.name);
         let when = super::json::time(profile.time);
         let svg = match base {
             Some(base) => {
-                options.title = Some(format!("heapward: {by}, snapshot {later} ({when}) against {base}"));
+                options.title = Some(format!("heapward: {by}, {shown} ({when}) against {base}"));
                 flamegraph::differential(&shared.profile(Heap::Kept(base), namer)?, &profile, &options)?
             }
             None => {
-                options.title = Some(format!("heapward: {by}, snapshot {later} ({when})"));
+                options.title = Some(format!("heapward: {by}, {shown} ({when})"));
                 flamegraph::svg(&profile, &options)?
             }
         };

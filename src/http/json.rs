@@ -8,7 +8,7 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use serde::Serialize;
 
 use self::rss::Rss;
-use crate::analysis::{Top, TopRow};
+use crate::analysis::{Amount, Top, TopRow};
 use crate::collect::{CollectorStats, Source};
 use crate::profile::{AllocatorMemory, Reading};
 use crate::profiler::Shared;
@@ -60,8 +60,13 @@ pub(super) struct SnapshotEntry {
     rss_bytes: u64,
     /// Estimated.
     live_bytes: u64,
+    /// Between these the truth lies with 95% confidence.
+    live_bytes_low: u64,
+    live_bytes_high: u64,
     /// Estimated.
     live_objects: u64,
+    live_objects_low: u64,
+    live_objects_high: u64,
     sampled_objects: u64,
     stacks: usize,
     epoch: u32,
@@ -77,6 +82,7 @@ pub(super) struct SnapshotEntry {
 impl SnapshotEntry {
     /// `baseline` is the first snapshot, where there is one.
     pub(super) fn of(snapshot: &Snapshot, baseline: Option<&Snapshot>, shared: &Shared) -> Self {
+        let live = Amount::of(&snapshot.live);
         Self {
             id: snapshot.id,
             time: time(snapshot.time),
@@ -84,7 +90,11 @@ impl SnapshotEntry {
             why: snapshot.reason.to_string(),
             rss_bytes: snapshot.reading.process.rss,
             live_bytes: snapshot.live.estimated_bytes.round() as u64,
+            live_bytes_low: live.bytes.low.round() as u64,
+            live_bytes_high: live.bytes.high.round() as u64,
             live_objects: snapshot.live.estimated_objects.round() as u64,
+            live_objects_low: live.objects.low.round() as u64,
+            live_objects_high: live.objects.high.round() as u64,
             sampled_objects: snapshot.live.objects,
             stacks: snapshot.cohorts.stacks(),
             epoch: snapshot.epoch,
@@ -301,6 +311,8 @@ pub(super) struct TopReport {
     alloc_bytes: i64,
     inuse_objects: i64,
     inuse_bytes: i64,
+    #[serde(flatten)]
+    inuse: InuseBounds,
     comments: Vec<String>,
     top: Vec<TopEntry>,
 }
@@ -314,6 +326,34 @@ struct TopEntry {
     alloc_bytes: i64,
     inuse_objects: i64,
     inuse_bytes: i64,
+    #[serde(flatten)]
+    inuse: InuseBounds,
+}
+
+/// How sure what is in use is; `null` where nothing says how it was sampled.
+#[derive(Serialize)]
+struct InuseBounds {
+    /// Samples in use that `inuse_bytes` and `inuse_objects` rest on.
+    samples: Option<u64>,
+    /// Between these `inuse_bytes` lies in truth, with 95% confidence.
+    bytes_low: Option<i64>,
+    bytes_high: Option<i64>,
+    /// As these, of `inuse_objects`.
+    objects_low: Option<i64>,
+    objects_high: Option<i64>,
+}
+
+impl InuseBounds {
+    fn of(inuse: Option<Amount>) -> Self {
+        let bound = |bound: fn(&Amount) -> f64| inuse.as_ref().map(|inuse| bound(inuse).round() as i64);
+        Self {
+            samples: inuse.map(|inuse| inuse.samples),
+            bytes_low: bound(|inuse| inuse.bytes.low),
+            bytes_high: bound(|inuse| inuse.bytes.high),
+            objects_low: bound(|inuse| inuse.objects.low),
+            objects_high: bound(|inuse| inuse.objects.high),
+        }
+    }
 }
 
 impl TopReport {
@@ -326,6 +366,7 @@ impl TopReport {
             alloc_bytes,
             inuse_objects,
             inuse_bytes,
+            inuse: InuseBounds::of(top.inuse),
             comments,
             top: top.rows.into_iter().map(TopEntry::of).collect(),
         }
@@ -344,6 +385,7 @@ impl TopEntry {
             alloc_bytes,
             inuse_objects,
             inuse_bytes,
+            inuse: InuseBounds::of(row.inuse),
         }
     }
 }

@@ -2,6 +2,8 @@
 
 mod answer;
 mod bound;
+mod diff_json;
+mod diff_text;
 mod guard;
 mod handlers;
 mod impatient;

@@ -48,11 +48,6 @@ impl SampleInterval {
         chance.ln() / self.ln_missed_per_byte
     }
 
-    /// The chance that of so many bytes in all not one object is sampled, whatever their sizes: about e^(−bytes/R).
-    pub(crate) fn chance_of_missing(self, bytes: f64) -> f64 {
-        if bytes > 0.0 { (self.ln_missed_per_byte * bytes).exp() } else { 1.0 }
-    }
-
     /// What one sample of `usable` bytes contributes to every sum.
     pub(crate) fn weigh(self, usable: u64) -> Sums {
         weigh_many(1, usable, usable as f64, self.probability(usable))
@@ -70,6 +65,25 @@ impl SampleInterval {
         // The floor keeps a weight finite whatever the text says.
         let p = if self.bytes == 1 { 1.0 } else { -(-average.max(1.0) / self.bytes as f64).exp_m1() };
         weigh_many(objects, bytes, average, p)
+    }
+
+    /// What about was sampled of estimated `objects` of estimated `bytes`, for a file that does not tell: n ≈ objects·p
+    /// at their average size. `None` when there are none, or less than none.
+    pub(crate) fn about(self, objects: i64, bytes: i64) -> Option<Sums> {
+        let (objects, bytes) = (u64::try_from(objects).ok()?, u64::try_from(bytes).ok()?);
+        let count = objects.max(1) as f64;
+        let average = bytes as f64 / count;
+        let p = self.probability(average.round() as u64);
+        let samples = (count * p).round();
+        let variance = count * (1.0 - p) / p;
+        (bytes > 0).then_some(Sums {
+            objects: samples as u64,
+            bytes: (samples * average) as u64,
+            estimated_objects: objects as f64,
+            estimated_bytes: bytes as f64,
+            variance_objects: variance,
+            variance_bytes: average * average * variance,
+        })
     }
 }
 
@@ -135,16 +149,6 @@ mod tests {
     }
 
     #[test]
-    fn what_is_small_is_missed_altogether() {
-        let interval = SampleInterval::from_lg(19).unwrap();
-        for (bytes, chance) in [(-5.0, 1.0), (0.0, 1.0), (524_288.0, 0.367_88), (9.0 * 524_288.0, 0.000_123_4)] {
-            assert!((interval.chance_of_missing(bytes) / chance - 1.0).abs() < 1e-3, "{bytes}");
-        }
-        let every_byte = SampleInterval::from_lg(0).unwrap();
-        assert_eq!((every_byte.chance_of_missing(0.0), every_byte.chance_of_missing(1.0)), (1.0, 0.0));
-    }
-
-    #[test]
     fn bytes_of_no_object_are_not_lost() {
         let interval = SampleInterval::from_lg(12).unwrap();
         assert_eq!(interval.weigh_average(0, 0), Sums::default());
@@ -165,6 +169,24 @@ mod tests {
         // One draws bytes, the other is the limit of that for a large R: they differ by 1/2R.
         assert!((single.estimated_bytes / average.estimated_bytes - 1.0).abs() < 2e-6);
         assert!((single.variance_bytes / average.variance_bytes - 1.0).abs() < 4e-6);
+    }
+
+    #[test]
+    fn what_was_sampled_is_told_from_what_it_stands_for() {
+        for (lg, usable, count) in [(19, 256, 400), (19, 1 << 20, 900), (12, 4096, 70), (0, 24, 5)] {
+            let interval = SampleInterval::from_lg(lg).unwrap();
+            let known = interval.weigh(usable).times(count);
+            let about = interval.about(known.estimated_objects.round() as i64, known.estimated_bytes.round() as i64);
+            let about = about.unwrap();
+            assert_eq!(about.objects, known.objects, "{lg} {usable}");
+            for (about, known) in
+                [(about.variance_bytes, known.variance_bytes), (about.variance_objects, known.variance_objects)]
+            {
+                assert!((about - known).abs() <= 0.02 * known, "{lg} {usable}: {about} {known}");
+            }
+        }
+        let interval = SampleInterval::from_lg(19).unwrap();
+        assert_eq!([interval.about(0, 0), interval.about(-1, -512), interval.about(4, -1)], [None; 3]);
     }
 
     #[test]

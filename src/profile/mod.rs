@@ -22,15 +22,17 @@ mod trim;
 mod unseen;
 mod whole;
 
-pub(crate) use address::{Address, ReturnAddress};
+pub(crate) use address::{Address, AddressMap, ReturnAddress};
 pub use byte_size::ByteSize;
 pub(crate) use change::Measure;
-pub(crate) use cohort::{Cohort, CohortRow, Cohorts};
+#[cfg(test)]
+pub(crate) use cohort::Cohort;
+pub(crate) use cohort::{CohortRow, Cohorts};
 pub(crate) use estimate::SampleInterval;
 pub(crate) use frame::{Frame, Function, Unknown};
 pub(crate) use interval::Interval;
 pub(crate) use mapping::{BuildId, Mapping};
-pub(crate) use model::{INUSE_SPACE, Location, Profile, ProfileSample, SAMPLE_TYPES, SampleType};
+pub(crate) use model::{INUSE_OBJECTS, INUSE_SPACE, Location, Profile, ProfileSample, SAMPLE_TYPES, SampleType};
 pub(crate) use place::{NO_STACK, Place};
 pub(crate) use reading::{AllocatorMemory, CgroupMemory, ProcessMemory, Reading};
 pub(crate) use sums::Sums;

@@ -22,6 +22,9 @@ pub(crate) const SAMPLE_TYPES: [SampleType; 4] = [
     SampleType { name: "inuse_space", unit: "bytes" },
 ];
 
+/// The index of `inuse_objects` in [`SAMPLE_TYPES`].
+pub(crate) const INUSE_OBJECTS: usize = 2;
+
 /// The index of `inuse_space` in [`SAMPLE_TYPES`].
 pub(crate) const INUSE_SPACE: usize = 3;
 

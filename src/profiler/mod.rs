@@ -6,6 +6,7 @@ mod comparison;
 mod config;
 #[cfg(feature = "cpu")]
 mod cpu;
+mod diff;
 mod environment;
 mod gauges;
 mod leak_report;
@@ -37,6 +38,7 @@ pub(crate) use comparison::Comparison;
 pub(crate) use config::{Config, ProfilesDir};
 #[cfg(feature = "cpu")]
 pub(crate) use cpu::CpuProfile;
+pub(crate) use diff::{DiffReport, When};
 pub(crate) use environment::{apply as apply_environment, warn_of_unknown_variables};
 pub(crate) use gauges::Gauges;
 pub(crate) use moment::Moment;

@@ -72,6 +72,14 @@ impl Moment {
         }
     }
 
+    /// All that was alive.
+    pub(super) fn live(&self) -> Sums {
+        match self {
+            Self::Copied(copied) => copied.capture.whole.live(),
+            Self::Kept(snapshot) => snapshot.live,
+        }
+    }
+
     /// Whether both are one snapshot.
     pub(super) fn is_same(&self, other: &Self) -> bool {
         matches!((self, other), (Self::Kept(one), Self::Kept(other)) if one.id == other.id)

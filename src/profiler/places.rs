@@ -1,9 +1,7 @@
 //! The distinct places in the code that a profile passes through.
 
-use std::collections::HashMap;
-
 use super::Namer;
-use crate::profile::{Address, Frame, Location, Mapping, Unknown};
+use crate::profile::{Address, AddressMap, Frame, Location, Mapping, Unknown};
 
 /// Which of a view's moments a stack was seen at. The same address may have belonged to another file then.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,7 +17,7 @@ pub(super) struct Places<'a> {
     /// Of each side's files, the index in `mappings`.
     merged: [Vec<u32>; 2],
     /// Address → index in `locations`, for each side.
-    known: [HashMap<Address, u32>; 2],
+    known: [AddressMap<u32>; 2],
     /// Whether both sides have the same files, and so share what is known.
     same: bool,
     /// The files of both, sorted by start address; those of two moments may overlap.
@@ -70,6 +68,11 @@ impl<'a> Places<'a> {
         };
         self.known[side].insert(address, index);
         index
+    }
+
+    /// Whether any file was loaded or unloaded in between.
+    pub(super) fn have_moved(&self) -> bool {
+        !self.same
     }
 
     /// Whether the address belonged to other code at the earlier moment.

@@ -1,6 +1,7 @@
 //! What heapward's threads and its handles share.
 
 use std::collections::HashMap;
+use std::str::FromStr;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{SyncSender, TrySendError};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -11,13 +12,13 @@ use super::answer_room::{AnswerRoom, AnswerRooms};
 use super::render::Job;
 use super::status::Status;
 use super::watch::Command;
-use super::{Comparison, Config, Gauges, LeakReport, Moment, Namer, Story, View};
+use super::{Config, Gauges, LeakReport, Moment, Namer, Story, View};
 use crate::analysis::growth::judge;
 use crate::analysis::{HeapGrowth, series_of_all};
 use crate::collect::Collector;
 use crate::error::{Error, ErrorKind, Result};
 use crate::policy::Naming;
-use crate::profile::{Address, CgroupMemory, Frame, Profile, Whole};
+use crate::profile::{Address, CgroupMemory, Frame, Profile, Sums, Whole};
 use crate::snapshot::{History, Selector, Snapshot};
 use crate::system::{loaded_mappings, purge_decayed};
 
@@ -28,6 +29,18 @@ pub(crate) enum Heap {
     Live,
     /// A snapshot that is kept.
     Kept(Selector),
+}
+
+impl FromStr for Heap {
+    type Err = Error;
+
+    /// As a [`Selector`], or `live`.
+    fn from_str(text: &str) -> Result<Self> {
+        match text {
+            "live" => Ok(Self::Live),
+            _ => text.parse().map(Self::Kept).map_err(|error| Error::config(format!("{error}, or here also `live`"))),
+        }
+    }
 }
 
 /// What heapward's threads and its handles share.
@@ -222,13 +235,8 @@ impl Shared {
         }
     }
 
-    /// What happened from the snapshot `base` to `later`, with names, for the renderer's thread.
-    pub(crate) fn compare(
-        &self,
-        base: Selector,
-        later: Heap,
-        namer: &mut Namer<'_>,
-    ) -> Result<(Moment, Moment, Comparison)> {
+    /// The snapshot `base` and the heap `later`, which tells apart what was born before and after `base`.
+    pub(super) fn moments(&self, base: Selector, later: Heap) -> Result<(Moment, Moment)> {
         let base = self.moment(Heap::Kept(base))?;
         let later = match later {
             Heap::Live => {
@@ -240,8 +248,7 @@ impl Shared {
             }
             kept => self.moment(kept)?,
         };
-        let comparison = Comparison::of(&base, &later, self.collector, namer);
-        Ok((base, later, comparison))
+        Ok((base, later))
     }
 
     /// How the live heap as a whole went until the snapshot `last`, or until now.
@@ -266,6 +273,12 @@ impl Shared {
         Ok(self.view(heap)?.profile(self.collector, namer))
     }
 
+    /// The same, and what was sampled of the live objects of each of its samples.
+    pub(crate) fn measured_profile(&self, heap: Heap, namer: &mut Namer<'_>) -> Result<(Profile, Vec<Sums>)> {
+        let view = self.view(heap)?;
+        Ok((view.profile(self.collector, namer), view.live()))
+    }
+
     /// The names of `addresses` in the files that are loaded now, for the renderer's thread.
     pub(crate) fn names(&self, addresses: &[Address], namer: &mut Namer<'_>) -> HashMap<Address, Frame> {
         namer.names(addresses.iter().copied(), &loaded_mappings())
@@ -288,9 +301,9 @@ impl Shared {
         Ok(turn)
     }
 
-    /// What changed from the snapshot `base` to the snapshot `later`.
-    pub(crate) fn difference(&self, base: Selector, later: Selector) -> Result<View> {
-        Ok(View::difference(self.moment(Heap::Kept(base))?, self.moment(Heap::Kept(later))?))
+    /// What changed from the snapshot `base` to `later`.
+    pub(crate) fn difference(&self, base: Selector, later: Heap) -> Result<View> {
+        Ok(View::difference(self.moment(Heap::Kept(base))?, self.moment(later)?))
     }
 
     /// What is shown of `heap`: all of it.

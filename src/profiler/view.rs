@@ -10,7 +10,7 @@ use super::places::{Places, Side};
 use crate::collect::{Collector, Source, StackId};
 use crate::format::heap_text::{self, TextRow};
 use crate::format::pprof;
-use crate::profile::{Profile, ReturnAddress, SAMPLE_TYPES, Trim};
+use crate::profile::{Profile, ReturnAddress, SAMPLE_TYPES, Sums, Trim};
 
 /// A heap at a moment, or what changed between two.
 pub(crate) struct View {
@@ -54,6 +54,11 @@ impl View {
         profile.comments = self.comments(collector, &places, namer);
         (profile.mappings, profile.locations) = (places.mappings, places.locations);
         profile
+    }
+
+    /// What was sampled of the live objects of each sample of [`View::profile`]; of a difference, of its later moment.
+    pub(crate) fn live(&self) -> Vec<Sums> {
+        self.later.rows().filter(|row| row.values() != [0; 4]).map(|row| row.live).collect()
     }
 
     /// As gzipped profile.proto, sample by sample: memory is that of the distinct places in the code.

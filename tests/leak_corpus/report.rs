@@ -77,10 +77,3 @@ pub struct Truth {
     /// Seconds between the two.
     pub secs: f64,
 }
-
-impl Truth {
-    /// Bytes per second.
-    pub fn rate(self) -> f64 {
-        self.growth / self.secs
-    }
-}

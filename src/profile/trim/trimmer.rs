@@ -77,17 +77,23 @@ impl<'p> Trimmer<'p> {
     /// Where a person would look: the first frame from the leaf, after the cut, that is not the language's own; the
     /// root when all are. With less than [`Trim::Std`] the leaf after the cut. `None` for a stack without frames.
     pub(crate) fn site(&self, sample: &ProfileSample) -> Option<Place<'p>> {
+        let (location, line) = self.site_at(sample)?;
+        self.place(location, line)
+    }
+
+    /// The same as the index in [`Profile::locations`] and that of the place at it, from the leaf.
+    pub(crate) fn site_at(&self, sample: &ProfileSample) -> Option<(u32, usize)> {
         let Kept { locations, skip } = self.kept(sample);
         if self.trim < Trim::Std {
-            return self.place(*locations.first()?, skip);
+            return Some((*locations.first()?, skip));
         }
         let is_site = |&&index: &&u32| {
             let lines = self.lines(index);
             lines.site < lines.count
         };
         match locations.iter().find(is_site) {
-            Some(&index) => self.place(index, self.lines(index).site as usize),
-            None => locations.last().and_then(|&root| self.place(root, self.lines(root).count as usize - 1)),
+            Some(&index) => Some((index, self.lines(index).site as usize)),
+            None => locations.last().map(|&root| (root, self.lines(root).count as usize - 1)),
         }
     }
 
@@ -113,13 +119,13 @@ impl<'p> Trimmer<'p> {
         })
     }
 
-    fn lines(&self, index: u32) -> Lines {
-        self.locations.get(index as usize).copied().unwrap_or(Lines { cut: 0, count: 1, site: 0 })
-    }
-
     fn place(&self, index: u32, line: usize) -> Option<Place<'p>> {
         let location = self.profile.locations.get(index as usize)?;
         self.profile.places(location).nth(line)
+    }
+
+    fn lines(&self, index: u32) -> Lines {
+        self.locations.get(index as usize).copied().unwrap_or(Lines { cut: 0, count: 1, site: 0 })
     }
 }
 

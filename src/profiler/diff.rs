@@ -1,0 +1,110 @@
+//! A diff of two moments with what its reader must know of them.
+
+use std::time::SystemTime;
+
+use super::moment::Moment;
+use super::{Comparison, Heap, Namer, Shared};
+use crate::analysis::{Baseline, Diff, Grouping, Kept, Past, Question};
+use crate::collect::Source;
+use crate::error::Result;
+use crate::snapshot::Selector;
+
+/// A diff of two moments with what its reader must know of them.
+pub(crate) struct DiffReport {
+    /// The moment that is compared with.
+    pub(crate) base: When,
+    /// The moment that is looked at, which may be the older one.
+    pub(crate) later: When,
+    /// R, in bytes.
+    pub(crate) sample_interval: u64,
+    /// What a row is.
+    pub(crate) by: Grouping,
+    pub(crate) diff: Diff,
+    /// What keeps it from being the whole truth.
+    pub(crate) remarks: Vec<String>,
+}
+
+/// A moment, for whoever reads.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct When {
+    /// Its snapshot; `None` for the live heap.
+    pub(crate) id: Option<u64>,
+    pub(crate) time: SystemTime,
+}
+
+impl Shared {
+    /// What changed from the snapshot `base` to `later`, for the renderer's thread.
+    pub(crate) fn diff(
+        &self,
+        base: Selector,
+        later: Heap,
+        question: &Question,
+        namer: &mut Namer<'_>,
+    ) -> Result<DiffReport> {
+        let (base, later) = self.moments(base, later)?;
+        let (kept, baseline) = {
+            let history = self.history();
+            let kept = history.all();
+            let baseline = history.baseline_id().and_then(|id| kept.iter().find(|kept| kept.id == id).cloned());
+            (kept, baseline)
+        };
+        let has_birthdays = self.collector().source() == Source::Hooks;
+        let baseline = baseline.map(Moment::Kept).filter(|baseline| {
+            has_birthdays
+                && ![&base, &later].iter().any(|moment| moment.is_same(baseline))
+                && !is_older(&later, baseline)
+        });
+        let kept: Vec<Kept> =
+            kept.iter().map(|snapshot| Kept { id: snapshot.id, time: snapshot.time, epoch: snapshot.epoch }).collect();
+        let comparison = Comparison::of(&base, &later, baseline.as_ref(), self.collector(), namer);
+        let side = later.side();
+        let past = Past {
+            epoch: side.epoch,
+            cohorts: has_birthdays.then_some(side.cohorts),
+            mappings: later.mappings(),
+            kept: &kept,
+            baseline: baseline.as_ref().map(|baseline| {
+                let side = baseline.side();
+                Baseline { epoch: side.epoch, cohorts: side.cohorts, mappings: baseline.mappings() }
+            }),
+        };
+        let mut diff = Diff::of(&comparison.profile, &comparison.changes, self.collector().interval(), &past, question);
+        if base.is_same(&later) {
+            diff.all_survived(&later.live());
+        }
+        Ok(DiffReport {
+            remarks: self.remarks_of(&base, &later, comparison.profile.comments),
+            base: When { id: base.id(), time: base.time() },
+            later: When { id: later.id(), time: later.time() },
+            sample_interval: self.collector().interval().bytes(),
+            by: question.by,
+            diff,
+        })
+    }
+
+    fn remarks_of(&self, base: &Moment, later: &Moment, of_names: Vec<String>) -> Vec<String> {
+        let mut remarks = later.remarks();
+        if is_older(later, base) {
+            remarks.push(
+                "read backwards: the base is the younger of the two, so what is told as born was freed since, and the \
+                 other way round"
+                    .to_owned(),
+            );
+        }
+        remarks.extend(base.remarks().into_iter().map(|remark| format!("of the base: {remark}")));
+        if self.collector().source() == Source::Dump {
+            remarks.push(
+                "survivors are unknown, and told as freed and born: this jemalloc has no hooks, and its dumps tell no \
+                 birthdays. The intervals are wider for it, as of two heaps that have nothing in common"
+                    .to_owned(),
+            );
+        }
+        remarks.extend(of_names);
+        remarks
+    }
+}
+
+fn is_older(moment: &Moment, than: &Moment) -> bool {
+    // The live heap is younger than every snapshot.
+    moment.id().unwrap_or(u64::MAX) < than.id().unwrap_or(u64::MAX)
+}
