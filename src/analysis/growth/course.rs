@@ -38,6 +38,10 @@ pub(super) fn course(window: &Window<'_>, refusal: Refusal) -> (Shape, Fact) {
         Refusal::TooShort(usual) => (Shape::Inconclusive, Fact::TooShort { usual }),
         Refusal::Insignificant | Refusal::Fell => {
             let (aged, first) = window.judged();
+            if aged.age() == 0.0 {
+                // Enough for one window, and too little for all that were tried.
+                return (Shape::Inconclusive, Fact::BelowLimit);
+            }
             let old = aged.flow(first, *last).interval();
             (Shape::Steady, Fact::Young { old, age: aged.age() })
         }

@@ -5,7 +5,7 @@ use super::flow::Z_95;
 use super::limit::detection_limit;
 use super::rate::theil_sen;
 use super::window::Refusal;
-use super::{Age, Aged, Fact, Judgement, Posterior, Shape, Window, staircase};
+use super::{Age, Fact, Judgement, Posterior, Shape, Window, staircase};
 use crate::analysis::Series;
 use crate::profile::SampleInterval;
 
