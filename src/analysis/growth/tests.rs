@@ -197,6 +197,7 @@ fn every_course_has_its_words() {
         ("a step", &clock, every(0.5, 721.0, 740.0, |_| FOREVER)),
         ("a step that a snapshot fell into", &clock, every(0.5, 710.0, 730.0, |_| FOREVER)),
         ("a batch", &clock, every(2.0, 0.0, 840.0, |born| 250.0 - born.rem_euclid(250.0))),
+        ("a long batch", &clock, every(2.0, -350.0, 840.0, |born| 600.0 - (born + 350.0).rem_euclid(600.0))),
         (
             "rising load",
             &clock,
@@ -300,6 +301,8 @@ fn only_a_staircase_is_a_staircase() {
 fn many_sites_need_more_proof() {
     let clock = minutes();
     let few = judge(&synthetic::series(&clock, &every(84.0, 0.0, 840.0, |_| FOREVER)), clock.interval);
+    // Five windows were tried.
+    assert!((few.p_value - 5.0 / 1024.0).abs() < 1e-6, "{}", few.p_value);
     assert_eq!(accuse(std::slice::from_ref(&few)), [true]);
     let nothing = judge(&synthetic::series(&clock, &[]), clock.interval);
     let all: Vec<Judgement> = [few.clone()].into_iter().chain(std::iter::repeat_n(nothing, 29)).collect();
