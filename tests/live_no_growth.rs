@@ -30,8 +30,8 @@ fn remember(cache: &mut VecDeque<Vec<u8>>) {
 }
 
 #[inline(never)]
-fn leak_slowly(kept: &mut Vec<Box<[u8; 640]>>) {
-    kept.push(Box::new([7; 640]));
+fn leak_slowly(kept: &mut Vec<Vec<u8>>) {
+    kept.push(vec![7; 640]);
 }
 
 #[test]

@@ -70,7 +70,7 @@ impl Top {
             all = add(all, sampled);
         }
         let found = sites.len();
-        let mut rows: Vec<(SiteKey<'_>, ([i64; 4], Option<Sums>))> = sites.into_iter().collect();
+        let mut rows: Vec<_> = sites.into_iter().collect();
         let size = |values: &[i64; 4]| values.get(by).map(|value| value.unsigned_abs());
         rows.sort_by(|(a_site, (a, _)), (b_site, (b, _))| size(b).cmp(&size(a)).then_with(|| a_site.cmp(b_site)));
         rows.truncate(count);

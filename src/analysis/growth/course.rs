@@ -38,7 +38,11 @@ pub(super) fn course(window: &Window<'_>, refusal: Refusal) -> (Shape, Fact) {
         Refusal::TooShort(usual) => (Shape::Inconclusive, Fact::TooShort { usual }),
         Refusal::Insignificant | Refusal::Fell => {
             let (aged, first) = window.judged();
-            let old = aged.flow(first, *last).interval();
+            if aged.age() == 0.0 {
+                // Enough for one window, and too little for all that were tried.
+                return (Shape::Inconclusive, Fact::BelowLimit);
+            }
+            let old = aged.flow(first, *last).interval(window.interval);
             (Shape::Steady, Fact::Young { old, age: aged.age() })
         }
     }
@@ -96,7 +100,11 @@ fn stopped(window: &Window<'_>) -> (Shape, Fact) {
     });
     let Some(at) = stop else { return undecided(window) };
     let ago = all.time(*last) - all.time(at);
-    let fact = Fact::Stopped { grew: all.flow(*start, at).growth(), ago, since: all.flow(at, *last).interval() };
+    let fact = Fact::Stopped {
+        grew: all.flow(*start, at).growth(),
+        ago,
+        since: all.flow(at, *last).interval(window.interval),
+    };
     let early = |at: usize| all.time(at) - all.time(*start) <= WARM_UP * window.seconds();
     (if early(at) { Shape::WarmUp } else { Shape::Saturating }, fact)
 }
@@ -105,5 +113,5 @@ fn undecided(window: &Window<'_>) -> (Shape, Fact) {
     let all: &Aged<'_> = &window.all;
     let at = window.recent_start(window.start);
     let seconds = all.time(window.last) - all.time(at);
-    (Shape::Inconclusive, Fact::Undecided { recent: all.flow(at, window.last).interval(), seconds })
+    (Shape::Inconclusive, Fact::Undecided { recent: all.flow(at, window.last).interval(window.interval), seconds })
 }

@@ -3,7 +3,7 @@
 use std::ops::AddAssign;
 
 use super::probability::beta_cdf;
-use crate::profile::{Interval, Sums};
+use crate::profile::{Interval, Measure, SampleInterval, Sums};
 
 /// What was born between two snapshots and is alive, and what was alive and has been freed. An object that is alive in
 /// both is in neither: it was sampled once, and cancels exactly.
@@ -20,7 +20,7 @@ impl Flow {
     pub(crate) fn between(earlier: &[Sums], old: usize, later: &[Sums], new: usize) -> Self {
         let mut flow = Self::default();
         for (before, after) in earlier.iter().zip(later).take(old) {
-            flow.freed += minus(before, after);
+            flow.freed += *before - *after;
         }
         for born in later.iter().take(new).skip(old) {
             flow.born += *born;
@@ -34,10 +34,8 @@ impl Flow {
     }
 
     /// D̂ with the bounds that sampling leaves: 95%.
-    pub(crate) fn interval(&self) -> Interval {
-        let growth = self.growth();
-        let margin = Z_95 * (self.born.variance_bytes + self.freed.variance_bytes).max(0.0).sqrt();
-        Interval { estimate: growth, low: growth - margin, high: growth + margin }
+    pub(crate) fn interval(&self, interval: SampleInterval) -> Interval {
+        Interval::of_change(&self.born, &self.freed, interval, Measure::Bytes)
     }
 
     /// Variance of D̂ in bytes² if births and deaths come by chance: that of sampling, and that of the objects' own coming
@@ -103,22 +101,4 @@ pub(crate) const Z_95: f64 = 1.959_964;
 fn squared_weights(sums: &Sums) -> f64 {
     let mean = sums.bytes as f64 / sums.objects.max(1) as f64;
     sums.variance_bytes.max(0.0) + sums.estimated_bytes.max(0.0) * mean
-}
-
-/// What is in `before` and not in `after`, which is a part of it.
-fn minus(before: &Sums, after: &Sums) -> Sums {
-    let objects = before.objects.saturating_sub(after.objects);
-    if objects == 0 {
-        // What differs is rounding.
-        return Sums::default();
-    }
-    let rest = |before: f64, after: f64| (before - after).max(0.0);
-    Sums {
-        objects,
-        bytes: before.bytes.saturating_sub(after.bytes),
-        estimated_objects: rest(before.estimated_objects, after.estimated_objects),
-        estimated_bytes: rest(before.estimated_bytes, after.estimated_bytes),
-        variance_objects: rest(before.variance_objects, after.variance_objects),
-        variance_bytes: rest(before.variance_bytes, after.variance_bytes),
-    }
 }

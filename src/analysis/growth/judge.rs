@@ -18,7 +18,7 @@ const LEAST_SNAPSHOTS: usize = 4;
 const STARTS: [f64; 5] = [0.0, 0.15, 0.33, 0.5, 0.67];
 
 /// A snapshot after which so much of the time passes until the next one is left out: that one epoch would be all. With
-/// none left out, 95.0% of the large leaks are found instead of 97.7%.
+/// none left out, 95.2% of the large leaks are found instead of 97.9%.
 const LONELY: f64 = 0.5;
 
 /// Judges what one site did.
@@ -26,7 +26,7 @@ pub(crate) fn judge(series: &Series, interval: SampleInterval) -> Judgement {
     let snapshots = rising(&series.seconds).min(series.points.len());
     let last = snapshots.saturating_sub(1);
     let base = base(series, last);
-    let whole = Window::new(series, base, base, last);
+    let whole = Window::new(series, interval, base, base, last);
     if snapshots < LEAST_SNAPSHOTS {
         let fact = Fact::FewSnapshots { snapshots, least: LEAST_SNAPSHOTS };
         return judgement(series, interval, &whole, 1.0, (Shape::Inconclusive, fact));
@@ -42,7 +42,7 @@ pub(crate) fn judge(series: &Series, interval: SampleInterval) -> Judgement {
     let tries = starts.len() as f64;
     let (mut refusal, mut found) = (None, None);
     for start in starts {
-        let window = Window::new(series, base, start, last);
+        let window = Window::new(series, interval, base, start, last);
         match window.unbounded(tries) {
             Ok((p, fact)) => {
                 let judgement = judgement(series, interval, &window, p * tries, (Shape::Unbounded, fact));
@@ -95,7 +95,7 @@ fn judgement(
     Judgement {
         start,
         seconds: window.seconds(),
-        growth: window.flow.interval(),
+        growth: window.flow.interval(interval),
         p_value: p_value.min(1.0),
         rate: theil_sen(&levels, margin / (aged.time(last) - aged.time(first))),
         shape,

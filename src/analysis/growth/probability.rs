@@ -1,10 +1,12 @@
 //! The few distributions that judging takes.
 
-use std::f64::consts::PI;
+use statrs::function::beta::checked_beta_reg;
+use statrs::function::erf::erfc;
 
-/// I_x(a, b), the regularized incomplete beta function: the chance that a Beta(a, b) variable is at most `x`.
-///
-/// By the continued fraction DLMF 8.17.22, with Lentz's method. `a`, `b` > 0.
+/// Above this sum of both, a Beta variable is as good as normal.
+const MANY: f64 = 10_000.0;
+
+/// I_x(a, b), the regularized incomplete beta function: the chance that a Beta(a, b) variable is at most `x`. `a`, `b` > 0.
 pub(crate) fn beta_cdf(x: f64, a: f64, b: f64) -> f64 {
     if x <= 0.0 {
         return 0.0;
@@ -12,36 +14,13 @@ pub(crate) fn beta_cdf(x: f64, a: f64, b: f64) -> f64 {
     if x >= 1.0 {
         return 1.0;
     }
-    // The fraction converges fast on this side of the mean; the other is its mirror image.
-    if x > (a + 1.0) / (a + b + 2.0) {
-        return 1.0 - beta_cdf(1.0 - x, b, a);
+    if a + b > MANY {
+        let mean = a / (a + b);
+        let variance = mean * (1.0 - mean) / (a + b + 1.0);
+        return 0.5 * erfc((mean - x) / (2.0 * variance).sqrt());
     }
-    let front = ln_gamma(a + b) - ln_gamma(a) - ln_gamma(b) + a * x.ln() + b * (1.0 - x).ln();
-    (front.exp() / a / beta_fraction(x, a, b)).clamp(0.0, 1.0)
-}
-
-/// 1 + d₁/(1 + d₂/(1 + …)) of DLMF 8.17.22.
-fn beta_fraction(x: f64, a: f64, b: f64) -> f64 {
-    const TINY: f64 = 1e-300;
-    // √max(a, b) steps suffice; counts here stay far below 10⁸.
-    const MOST_STEPS: u32 = 10_000;
-    let floor = |value: f64| if value.abs() < TINY { TINY } else { value };
-    let (mut value, mut c, mut d) = (1.0_f64, 1.0_f64, 0.0_f64);
-    for step in 1..=MOST_STEPS {
-        let m = f64::from(step / 2);
-        let term = if step % 2 == 0 {
-            m * (b - m) * x / ((a + 2.0 * m - 1.0) * (a + 2.0 * m))
-        } else {
-            -(a + m) * (a + b + m) * x / ((a + 2.0 * m) * (a + 2.0 * m + 1.0))
-        };
-        d = 1.0 / floor(1.0 + term * d);
-        c = floor(1.0 + term / c);
-        value *= c * d;
-        if (c * d - 1.0).abs() < 1e-12 {
-            break;
-        }
-    }
-    value
+    // Fails outside of the domain alone.
+    checked_beta_reg(a, b, x).unwrap_or(1.0)
 }
 
 /// The value that a Beta(a, b) variable is at most with chance `p`.
@@ -57,20 +36,6 @@ pub(crate) fn beta_quantile(p: f64, a: f64, b: f64) -> f64 {
         }
     }
     (low + high) / 2.0
-}
-
-/// ln Γ(x) for x > 0: Stirling's series (DLMF 5.11.1), after lifting x above 10.
-fn ln_gamma(x: f64) -> f64 {
-    let mut lifted = x;
-    let mut product = 1.0;
-    while lifted < 10.0 {
-        product *= lifted;
-        lifted += 1.0;
-    }
-    let inverse = 1.0 / lifted;
-    let square = inverse * inverse;
-    let series = inverse * (1.0 / 12.0 - square * (1.0 / 360.0 - square * (1.0 / 1260.0 - square / 1680.0)));
-    (lifted - 0.5) * lifted.ln() - lifted + 0.5 * (2.0 * PI).ln() + series - product.ln()
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::synthetic::{Clock, HEALTHY, History, Kind, LEAKS, Random, history};
-use super::{Judgement, Verdict, accuse, judge, synthetic};
+use super::{Judgement, Shape, Verdict, accuse, judge, synthetic};
 use crate::analysis::{Point, Series};
 use crate::profile::{Interval, SampleInterval};
 
@@ -126,7 +126,7 @@ fn the_usual_false_alarms_are_rare() {
         (Kind::FullCache, 30),
         (Kind::FullCacheNoTurnover, 26),
         (Kind::WarmUp, 4),
-        (Kind::Batch, 6),
+        (Kind::Batch, 4),
         (Kind::StepUp, 3),
         (Kind::DayAndNight, 2),
         (Kind::LongChurn, 4),
@@ -199,6 +199,7 @@ fn every_course_has_its_words() {
         ("a step", &clock, every(0.5, 721.0, 740.0, |_| FOREVER)),
         ("a step that a snapshot fell into", &clock, every(0.5, 710.0, 730.0, |_| FOREVER)),
         ("a batch", &clock, every(2.0, 0.0, 840.0, |born| 250.0 - born.rem_euclid(250.0))),
+        ("a long batch", &clock, every(2.0, -350.0, 840.0, |born| 600.0 - (born + 350.0).rem_euclid(600.0))),
         (
             "rising load",
             &clock,
@@ -209,7 +210,7 @@ fn every_course_has_its_words() {
         ("shrinking", &clock, every(2.0, -100.0, 0.0, |born| 8.0 * (100.0 + born) - born)),
         ("as much as ever", &clock, churn.clone()),
         ("three snapshots", &few, every(2.0, 0.0, 120.0, |_| FOREVER)),
-        ("four samples", &clock, every(200.0, 0.0, 840.0, |_| FOREVER)),
+        ("seven samples", &clock, every(120.0, 0.0, 840.0, |_| FOREVER)),
         ("nothing", &clock, Vec::new()),
     ];
     let mut text = String::new();
@@ -279,4 +280,35 @@ fn a_broken_series_accuses_nobody() {
         assert!(!Verdict::new(&judgement, true, Some(1)).to_string().is_empty());
         assert!(!Verdict::new(&judgement, false, None).to_string().is_empty());
     }
+}
+
+/// A buffer that is replaced now and then is no buffer that grows.
+#[test]
+fn only_a_staircase_is_a_staircase() {
+    let clock = minutes();
+    let check = |name, sizes: &[(f64, u64)], expect| {
+        let ends = sizes.iter().skip(1).map(|(time, _)| *time).chain([FOREVER]);
+        let objects: Vec<_> = sizes.iter().zip(ends).map(|(&(born, mib), end)| (born, end, mib << 20)).collect();
+        let judgement = judge(&synthetic::series(&clock, &objects), clock.interval);
+        assert_eq!(judgement.shape == Shape::Unbounded, expect, "{name}: {:?}", judgement.fact);
+    };
+    check("doubles", &[(-10.0, 4), (100.0, 8), (250.0, 16), (550.0, 32)], true);
+    check("replaced twice", &[(-10.0, 4), (100.0, 8), (550.0, 16)], false);
+    check("overdue", &[(-10.0, 4), (100.0, 8), (160.0, 16), (280.0, 32)], false);
+    check("one smaller", &[(-10.0, 4), (50.0, 8), (100.0, 16), (250.0, 32), (400.0, 4), (550.0, 64)], false);
+}
+
+/// Ten samples are proof at one site, and not at one of thirty.
+#[test]
+fn many_sites_need_more_proof() {
+    let clock = minutes();
+    let few = judge(&synthetic::series(&clock, &every(84.0, 0.0, 840.0, |_| FOREVER)), clock.interval);
+    // Five windows were tried.
+    assert!((few.p_value - 5.0 / 1024.0).abs() < 1e-6, "{}", few.p_value);
+    assert_eq!(accuse(std::slice::from_ref(&few), 1), [true]);
+    let nothing = judge(&synthetic::series(&clock, &[]), clock.interval);
+    let all: Vec<Judgement> = [few.clone()].into_iter().chain(std::iter::repeat_n(nothing, 29)).collect();
+    assert_eq!(accuse(&all, all.len()), [false; 30]);
+    let words = Verdict::new(&few, false, None).to_string();
+    assert!(words.ends_with("but among so many sites that can be chance"), "{words}");
 }

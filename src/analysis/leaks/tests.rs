@@ -17,7 +17,7 @@ fn leak(_: u32, _: u32) -> u32 {
 }
 
 fn thin_leak(epoch: u32, _: u32) -> u32 {
-    u32::from(epoch % 3 == 0)
+    u32::from(epoch.is_multiple_of(3))
 }
 
 /// Full from epoch 5 on.
