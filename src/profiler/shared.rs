@@ -22,6 +22,10 @@ use crate::profile::{Address, CgroupMemory, Frame, Profile, Sums, Whole};
 use crate::snapshot::{History, Selector, Snapshot};
 use crate::system::{loaded_mappings, purge_decayed};
 
+/// So many snapshots are compared at most: what judging takes rises with the square of their number, and more than
+/// these tell hardly more.
+const COMPARED: usize = 64;
+
 /// What a profile is made of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Heap {
@@ -253,8 +257,7 @@ impl Shared {
 
     /// How the live heap as a whole went until the snapshot `last`, or until now.
     pub(crate) fn heap_growth(&self, last: Option<u64>) -> HeapGrowth {
-        let mut snapshots = self.history().consecutive();
-        snapshots.retain(|snapshot| last.is_none_or(|last| snapshot.id <= last));
+        let snapshots = self.history().consecutive(last, COMPARED);
         let wholes: Vec<(u32, &Whole)> = snapshots.iter().map(|snapshot| (snapshot.epoch, &snapshot.whole)).collect();
         let seconds: Vec<f64> = snapshots.iter().map(|snapshot| snapshot.reading.uptime.as_secs_f64()).collect();
         HeapGrowth::of(&judge(&series_of_all(&wholes, &seconds), self.collector.interval()))
@@ -262,7 +265,7 @@ impl Shared {
 
     /// What grows without bound over the kept snapshots, for the renderer's thread.
     pub(crate) fn leaks(&self, namer: &mut Namer<'_>) -> LeakReport {
-        let snapshots = self.history().consecutive();
+        let snapshots = self.history().consecutive(None, COMPARED);
         let moment = |snapshot: Arc<Snapshot>| (snapshot.reading.uptime.as_secs_f64(), Moment::Kept(snapshot));
         let story = Story::of(snapshots.into_iter().map(moment).collect(), self.collector, namer);
         LeakReport::of(&story, &self.last_cgroup())

@@ -55,12 +55,18 @@ impl History {
         all
     }
 
-    /// The first and those in the ring, oldest first. Without the pinned highest where the ring has given it up: it was
+    /// The first and those in the ring until `last`, or all, oldest first; of more than `most` that many, evenly apart, with
+    /// the first and the last. Without the pinned highest where the ring has given it up: it was
     /// chosen for being high, and would make what came after look like a fall.
-    pub(crate) fn consecutive(&self) -> Vec<Arc<Snapshot>> {
+    pub(crate) fn consecutive(&self, last: Option<u64>, most: usize) -> Vec<Arc<Snapshot>> {
         let mut all: Vec<Arc<Snapshot>> = self.baseline.iter().chain(self.ring.iter()).cloned().collect();
         all.dedup_by_key(|snapshot| snapshot.id);
-        all
+        all.retain(|snapshot| last.is_none_or(|last| snapshot.id <= last));
+        if all.len() <= most {
+            return all;
+        }
+        let (last, steps) = (all.len() - 1, most.saturating_sub(1).max(1));
+        (0..most).map(|step| Arc::clone(&all[last * step / steps])).collect()
     }
 
     /// The epochs that these ended, rising: objects born between two of them need not be told apart.
@@ -157,8 +163,11 @@ mod tests {
         }
         assert_eq!(ids(&history), [1, 2, 5, 6, 7]);
         assert_eq!((history.baseline_id(), history.peak_id()), (Some(1), Some(2)));
-        let consecutive: Vec<u64> = history.consecutive().iter().map(|snapshot| snapshot.id).collect();
-        assert_eq!(consecutive, [1, 5, 6, 7]);
+        let consecutive =
+            |last, most| -> Vec<u64> { history.consecutive(last, most).iter().map(|snapshot| snapshot.id).collect() };
+        assert_eq!(consecutive(None, 4), [1, 5, 6, 7]);
+        assert_eq!(consecutive(Some(6), 4), [1, 5, 6]);
+        assert_eq!(consecutive(None, 3), [1, 5, 7]);
         assert_eq!((history.len(), history.evicted()), (3, 4));
         let find = |selector| history.find(selector).unwrap().id;
         assert_eq!(find(Selector::Latest), 7);
