@@ -93,7 +93,7 @@ fn child(stacks: u32, runs: u32) -> Result<()> {
     for round in 0..SNAPSHOTS + 2 {
         set(b"thread.prof.active\0", true)?;
         for at in (round..objects.len()).step_by(50) {
-            objects[at] = Box::new([round as u8; 32]);
+            drop(std::mem::replace(&mut objects[at], Box::new([round as u8; 32])));
         }
         set(b"thread.prof.active\0", false)?;
         loop {
