@@ -296,7 +296,8 @@ fn snapshots_are_compared(client: &Client, profiler: &Profiler) {
         ("/api/diff/99/1/heap.prof", 404),
         ("/api/diff/x/1/heap.prof", 400),
         ("/api/diff/1/1/heap.prof?x=1", 400),
-        ("/api/diff/1/heap.prof", 404),
+        // A diff of snapshots `1` and `heap.prof`.
+        ("/api/diff/1/heap.prof", 400),
     ] {
         client.get(path).expect(status);
     }

@@ -109,7 +109,9 @@ impl Diff {
         let limit = least_seen(interval);
         let mut below_limit = 0;
         let mut significance = Significance::default();
-        let mut candidates: Vec<Candidate> = Vec::new();
+        // Counted first: growing would copy, and leave the copies behind.
+        let changed = sums.iter().filter(|change| change.is_change()).count();
+        let mut candidates: Vec<Candidate> = Vec::with_capacity(changed);
         for (group, change) in sums.iter().enumerate().filter(|(_, change)| change.is_change()) {
             let order = question.sort.order(change, interval);
             below_limit += usize::from(change.net_bytes().abs() < limit);
@@ -120,7 +122,6 @@ impl Diff {
         for (candidate, tested) in candidates.iter_mut().zip(benjamini_hochberg(&p_values, FALSE_DISCOVERY_RATE)) {
             candidate.tested = tested;
         }
-        let changed = candidates.len();
         let not_significant = candidates.iter().filter(|candidate| !candidate.tested.is_discovery).count();
         if question.only_significant {
             candidates.retain(|candidate| candidate.tested.is_discovery);

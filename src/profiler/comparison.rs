@@ -28,33 +28,39 @@ impl Comparison {
         let is_reversed = later.epoch() < base.epoch();
         let (first, second) = if is_reversed { (later, base) } else { (base, later) };
         let stack = |id: u32| collector.stacks().frames(StackId(id)).map(ReturnAddress::call_site);
+        let mut found: Vec<Change> = Vec::new();
         // One that is compared with itself has not changed, also where a source tells no birthdays.
-        let is_change = !first.is_same(second);
-        let both = || {
-            let both = is_change.then(|| changes(first.side(), second.side()));
-            with(both.into_iter().flatten(), also.filter(|_| is_change))
-        };
-        let (count, frames) =
-            both().fold((0, 0), |(count, frames), change| (count + 1, frames + stack(change.stack).len()));
+        if !first.is_same(second) {
+            // As many as there may be: room that is not used is not touched.
+            found.reserve_exact(collector.stacks().len() as usize + 1);
+            found.extend(with(changes(first.side(), second.side()), also));
+        }
         let mut places = Places::new(second.mappings(), first.mappings());
         let mut profile = Profile::new(later.time(), collector.interval().bytes());
-        profile.reserve(count, frames);
-        let mut found = Vec::with_capacity(count);
-        let mut add = |places: &mut Places<'_>, side: Side, change: Change| {
+        profile.reserve(found.len(), found.iter().map(|change| stack(change.stack).len()).sum());
+        let mut add = |places: &mut Places<'_>, side: Side, change: &Change| {
             profile.push(stack(change.stack).map(|address| places.index(side, address)), [0; 4], 0);
-            found.push(if is_reversed { change.reversed() } else { change });
         };
-        for change in both() {
-            if places.have_moved() && stack(change.stack).any(|address| places.has_moved(address)) {
-                // The addresses belonged to other code then.
-                let gone = Change { stack: change.stack, freed: change.before(), ..Change::default() };
-                let new =
-                    Change { born: change.after(), freed: Default::default(), survived: Default::default(), ..change };
-                add(&mut places, Side::Base, gone);
-                add(&mut places, Side::Later, new);
-            } else {
-                add(&mut places, Side::Later, change);
+        if places.have_moved() {
+            for change in std::mem::take(&mut found) {
+                if stack(change.stack).any(|address| places.has_moved(address)) {
+                    // The addresses belonged to other code then.
+                    let gone = Change { stack: change.stack, freed: change.before(), ..Change::default() };
+                    let (freed, survived) = Default::default();
+                    let new = Change { born: change.after(), freed, survived, ..change };
+                    add(&mut places, Side::Base, &gone);
+                    add(&mut places, Side::Later, &new);
+                    found.extend([gone, new]);
+                } else {
+                    add(&mut places, Side::Later, &change);
+                    found.push(change);
+                }
             }
+        } else {
+            found.iter().for_each(|change| add(&mut places, Side::Later, change));
+        }
+        if is_reversed {
+            found.iter_mut().for_each(|change| *change = change.reversed());
         }
         places.name(namer);
         profile.comments = places.why_unnamed(namer);
