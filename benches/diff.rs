@@ -14,6 +14,7 @@
 
 mod common;
 
+use std::hint::black_box;
 use std::io::BufRead;
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -186,27 +187,34 @@ fn child(subject: Subject, stacks: u32, runs: u32) -> Result<()> {
         .poll_interval(Duration::from_secs(3600))
         .max_live_samples(1 << 20)
         .start()?;
-    let mut old = grow(stacks)?;
-    let base = profiler.snapshot()?.id;
-    // A part of what there was is freed, of each stack.
-    old.truncate(1);
-    let new = grow(stacks)?;
-    // One a second on request.
-    std::thread::sleep(Duration::from_millis(1_010));
-    let later = profiler.snapshot()?.id;
+    let mut kept: Vec<Vec<Vec<Object>>> = Vec::new();
+    let mut ids = Vec::new();
+    // The same stacks both times: an unrolled loop would have two.
+    for _ in 0..black_box(2) {
+        // A part of what there was is freed, of each stack.
+        kept.iter_mut().for_each(|old| old.truncate(1));
+        kept.push(grow(stacks)?);
+        ids.push(profiler.snapshot()?.id);
+        // One a second on request.
+        std::thread::sleep(Duration::from_millis(1_010));
+    }
+    let [base, later] = ids[..] else { return Err("two snapshots".into()) };
     let (base, later) = (Selector::Id(base), Selector::Id(later));
     for _ in 0..runs {
         let (diff, cost) = measure(|| Ok(profiler.diff(base, later, subject.0, ROWS)?))?;
+        if subject.0 == Grouping::Stack && diff.changed > stacks as usize * 101 / 100 {
+            return Err(format!("{} stacks instead of {stacks}", diff.changed).into());
+        }
         println!("{} {} {} {}", cost.wall.as_nanos(), cost.peak_rss, cost.retained, diff.changed);
     }
-    drop((old, new));
+    drop(kept);
     Ok(())
 }
 
 /// Two objects at each stack.
 fn grow(stacks: u32) -> Result<Vec<Vec<Object>>> {
     let mut heaps = Vec::new();
-    for _ in 0..2 {
+    for _ in 0..black_box(2) {
         set(b"thread.prof.active\0", true)?;
         heaps.push(heap(stacks)?);
     }
