@@ -3,15 +3,13 @@
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
-use hashbrown::HashTable;
-
 use super::dump;
-use super::hash::hash_address;
 use super::hooks;
+use super::live_copy::LiveCopy;
 use super::live_set::{LiveObject, LiveSet, NewObject};
 use super::stack_table::StackTable;
 use crate::error::{Error, ErrorKind, Result};
-use crate::profile::{CohortRow, Cohorts, PackedTotals, SampleInterval, Sums, Totals, Whole};
+use crate::profile::{Cohorts, PackedTotals, SampleInterval, Sums, Totals, Whole};
 #[cfg(feature = "cpu")]
 use crate::system::BacktraceHook;
 use crate::system::{CoarseClock, ForkMark, Profiling, ProfilingOptions};
@@ -248,20 +246,10 @@ impl Collector {
     fn copy_live_set(&self, end_epoch: bool, told_apart: &[u32]) -> Capture {
         let epoch = if end_epoch { self.live.advance_epoch() } else { self.live.epoch() };
         // Room for all at once, with what is added meanwhile: growing would copy, and leave the copies behind.
-        let mut rows: Vec<(u64, u64)> = Vec::with_capacity(self.live.len() as usize * 9 / 8 + 1024);
-        self.live.walk(
-            &mut rows,
-            |rows, room| rows.reserve(room),
-            |rows, object| {
-                // What was born after the epoch ended belongs to the next snapshot.
-                if object.epoch <= epoch {
-                    let born = last_of(told_apart, object.epoch).unwrap_or(epoch);
-                    rows.push((u64::from(object.stack.0) << 32 | u64::from(born), object.usable));
-                }
-            },
-        );
+        let mut copy = LiveCopy::new(self.live.len() as usize * 9 / 8 + 1024, told_apart, epoch);
+        self.live.walk(&mut copy, LiveCopy::next_shard, LiveCopy::add);
         // After the walk: an object that is in it has been counted.
-        let cohorts = self.fold(rows);
+        let cohorts = copy.cohorts(self.interval);
         let mut allocated = Totals::default();
         let totals = self.stacks.totals().inspect(|totals| allocated += *totals);
         let totals = PackedTotals::pack(self.stacks.len() as usize, totals);
@@ -274,22 +262,6 @@ impl Collector {
             dropped_stacks: self.stacks.overflowed(),
             partial: None,
         }
-    }
-
-    fn fold(&self, mut objects: Vec<(u64, u64)>) -> Cohorts {
-        objects.sort_unstable();
-        let mut rows = Vec::with_capacity(objects.chunk_by(|a, b| a == b).count());
-        let mut sizes = Sizes::default();
-        for same in objects.chunk_by(|a, b| a == b) {
-            let (born, usable) = same[0];
-            rows.push(CohortRow {
-                stack: (born >> 32) as u32,
-                epoch: born as u32,
-                weight: sizes.number(usable),
-                objects: same.len() as u32,
-            });
-        }
-        Cohorts::new(rows, sizes.usable.into_iter().map(|usable| self.interval.weigh(usable)).collect())
     }
 
     /// Sums over the objects that are alive, and over those of less than `small` bytes; none is copied. `None` where jemalloc's
@@ -415,61 +387,5 @@ impl Collector {
             samples: self.samples.load(Ordering::Relaxed),
             tables_bytes: self.tables_bytes(),
         }
-    }
-}
-
-/// The last of the epochs that are not told apart from `epoch`; `None` when that one has not ended yet.
-fn last_of(told_apart: &[u32], epoch: u32) -> Option<u32> {
-    told_apart.get(told_apart.partition_point(|&ended| ended < epoch)).copied()
-}
-
-/// The sizes that were met, numbered as they come.
-#[derive(Default)]
-struct Sizes {
-    usable: Vec<u64>,
-    numbers: HashTable<u32>,
-    last: Option<(u64, u32)>,
-}
-
-impl Sizes {
-    fn number(&mut self, usable: u64) -> u32 {
-        match self.last {
-            // Objects of one stack mostly are of one size.
-            Some((last, number)) if last == usable => return number,
-            _ => {}
-        }
-        let Self { usable: known, numbers, last } = self;
-        let size = |&number: &u32| known.get(number as usize).copied().unwrap_or_default();
-        let entry =
-            numbers.entry(hash_address(usable), |number| size(number) == usable, |number| hash_address(size(number)));
-        let number = *entry.or_insert(known.len() as u32).get();
-        if number as usize == known.len() {
-            known.push(usable);
-        }
-        *last = Some((usable, number));
-        number
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn epochs_between_two_that_are_told_apart_are_one() {
-        let kept = [0, 3, 4, 9];
-        let expect = [(0, Some(0)), (1, Some(3)), (3, Some(3)), (4, Some(4)), (5, Some(9)), (9, Some(9)), (10, None)];
-        for (epoch, last) in expect {
-            assert_eq!(last_of(&kept, epoch), last, "{epoch}");
-        }
-        assert_eq!(last_of(&[], 5), None);
-    }
-
-    #[test]
-    fn sizes_have_numbers_from_zero() {
-        let mut sizes = Sizes::default();
-        let numbers: Vec<u32> = [16, 16, 4096, 16, 32, 4096].into_iter().map(|usable| sizes.number(usable)).collect();
-        assert_eq!(numbers, [0, 0, 1, 0, 2, 1]);
-        assert_eq!(sizes.usable, [16, 4096, 32]);
     }
 }

@@ -36,6 +36,6 @@ pub(super) fn capture(stacks: &StackTable, interval: SampleInterval) -> Result<C
             CohortRow { stack: rows[0].0, epoch: NO_BIRTHDAY, weight, objects: 1 }
         })
         .collect();
-    let cohorts = Cohorts::new(cohorts, weights);
+    let cohorts = Cohorts::pack(cohorts.len(), cohorts.into_iter(), weights);
     Ok(Capture { whole: Whole::of(&cohorts, Totals::default()), cohorts, ..Capture::default() })
 }

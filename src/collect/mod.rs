@@ -13,6 +13,7 @@ mod collector;
 mod dump;
 mod hash;
 mod hooks;
+mod live_copy;
 mod live_set;
 mod stack_table;
 

@@ -1,10 +1,9 @@
 //! What stacks allocated in an epoch and still hold.
 
-use super::Sums;
+use super::{Sums, leb128};
 
 /// Objects of one size that one stack allocated in one epoch and still held when the snapshot was taken.
-///
-/// Sixteen bytes: at most one row a live sample. What the samples stand for is not kept, as it follows from the size.
+/// What the samples stand for is not kept, as it follows from the size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct CohortRow {
     /// The stack's number in the stack table.
@@ -18,14 +17,17 @@ pub(crate) struct CohortRow {
     pub objects: u32,
 }
 
-/// The cohorts of one snapshot.
+/// The cohorts of one snapshot: at most one row a live sample, end to end as LEB128 numbers, some five bytes each.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Cohorts {
     /// Sorted by stack, then epoch, then weight.
-    rows: Vec<CohortRow>,
+    rows: Vec<u8>,
     /// What one object of a row contributes; one for each size.
     weights: Vec<Sums>,
 }
+
+/// Bytes that are reserved for a row.
+const USUAL_BYTES: usize = 6;
 
 /// What one stack allocated in one epoch and still held when the snapshot was taken.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -39,31 +41,52 @@ pub(crate) struct Cohort {
 }
 
 impl Cohorts {
-    /// Of `rows`, sorted by stack, epoch and weight, each of a weight that there is.
-    pub(crate) fn new(rows: Vec<CohortRow>, weights: Vec<Sums>) -> Self {
-        Self { rows, weights }
+    /// Of `rows`, sorted by stack, epoch and weight, about `count` of them, each of a weight that there is.
+    pub(crate) fn pack(count: usize, rows: impl Iterator<Item = CohortRow>, weights: Vec<Sums>) -> Self {
+        let mut bytes = Vec::with_capacity(count * USUAL_BYTES);
+        let mut previous = 0;
+        for CohortRow { stack, epoch, weight, objects } in rows {
+            let stack_step = stack.wrapping_sub(previous);
+            previous = stack;
+            leb128::push(&mut bytes, [stack_step, epoch, weight, objects].map(u64::from));
+        }
+        bytes.shrink_to_fit();
+        Self { rows: bytes, weights }
+    }
+
+    fn rows(&self) -> impl Iterator<Item = CohortRow> {
+        let mut rest = self.rows.as_slice();
+        let mut previous = 0u32;
+        std::iter::from_fn(move || {
+            let mut number = || leb128::pop(&mut rest).map(|number| number as u32);
+            let stack = previous.wrapping_add(number()?);
+            previous = stack;
+            Some(CohortRow { stack, epoch: number()?, weight: number()?, objects: number()? })
+        })
     }
 
     /// One for each stack and epoch, sorted by these.
     pub(crate) fn iter(&self) -> impl Iterator<Item = Cohort> {
-        let same = |a: &CohortRow, b: &CohortRow| (a.stack, a.epoch) == (b.stack, b.epoch);
-        self.rows.chunk_by(same).map(|rows| {
+        let mut rows = self.rows().peekable();
+        std::iter::from_fn(move || {
+            let CohortRow { stack, epoch, .. } = *rows.peek()?;
             let mut live = Sums::default();
-            for row in rows {
+            while let Some(row) = rows.next_if(|row| (row.stack, row.epoch) == (stack, epoch)) {
                 live += self.weights.get(row.weight as usize).copied().unwrap_or_default().times(row.objects);
             }
-            Cohort { stack: rows[0].stack, epoch: rows[0].epoch, live }
+            Some(Cohort { stack, epoch, live })
         })
     }
 
     /// How many stacks hold something.
     pub(crate) fn stacks(&self) -> usize {
-        self.rows.chunk_by(|a, b| a.stack == b.stack).count()
+        let mut last = None;
+        self.rows().filter(|row| last.replace(row.stack) != Some(row.stack)).count()
     }
 
     /// Memory that it takes.
     pub(crate) fn size_bytes(&self) -> usize {
-        self.rows.capacity() * size_of::<CohortRow>() + self.weights.capacity() * size_of::<Sums>()
+        self.rows.capacity() + self.weights.capacity() * size_of::<Sums>()
     }
 }
 
@@ -77,10 +100,8 @@ impl Cohorts {
             weight: weight as u32,
             objects: 1,
         };
-        Self {
-            rows: cohorts.iter().enumerate().map(row).collect(),
-            weights: cohorts.iter().map(|cohort| cohort.live).collect(),
-        }
+        let weights = cohorts.iter().map(|cohort| cohort.live).collect();
+        Self::pack(cohorts.len(), cohorts.iter().enumerate().map(row), weights)
     }
 }
 
@@ -95,7 +116,7 @@ mod tests {
         let row = |stack, epoch, weight, objects| CohortRow { stack, epoch, weight, objects };
         let weights = vec![interval.weigh(16), interval.weigh(4096)];
         let rows = vec![row(1, 0, 0, 3), row(1, 0, 1, 1), row(1, 2, 0, 1), row(7, 0, 1, 2), row(7, 0, 9, 1)];
-        let cohorts = Cohorts::new(rows, weights.clone());
+        let cohorts = Cohorts::pack(rows.len(), rows.into_iter(), weights.clone());
         let found: Vec<_> = cohorts.iter().collect();
         let expect = [
             Cohort { stack: 1, epoch: 0, live: weights[0].times(3) + weights[1] },
@@ -104,6 +125,21 @@ mod tests {
         ];
         assert_eq!(found, expect);
         assert_eq!(cohorts.stacks(), 2);
-        assert_eq!(size_of::<CohortRow>(), 16);
+    }
+    #[test]
+    fn rows_come_out_as_they_went_in() {
+        let number = |at: u32| if at.is_multiple_of(3) { u32::MAX - at } else { at * 77_777 };
+        let rows: Vec<CohortRow> = (0..200)
+            .map(|at| CohortRow { stack: at * 20_000_000, epoch: number(at), weight: number(at + 1), objects: at + 1 })
+            .collect();
+        let cohorts = Cohorts::pack(1, rows.iter().copied(), Vec::new());
+        assert_eq!(cohorts.rows().collect::<Vec<_>>(), rows);
+    }
+
+    #[test]
+    fn a_row_takes_some_five_bytes() {
+        let row = |stack| CohortRow { stack, epoch: 300, weight: 40, objects: 1 };
+        let cohorts = Cohorts::pack(1000, (0..1000).map(row), Vec::new());
+        assert!(cohorts.size_bytes() <= 1000 * USUAL_BYTES, "{}", cohorts.size_bytes());
     }
 }

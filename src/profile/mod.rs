@@ -10,6 +10,7 @@ mod estimate;
 mod frame;
 mod interval;
 mod interval_text;
+mod leb128;
 mod mapping;
 mod model;
 mod place;

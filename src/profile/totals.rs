@@ -1,5 +1,7 @@
 //! What stacks ever allocated.
 
+use super::leb128;
+
 /// Everything one stack ever allocated, freed or not.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Totals {
@@ -46,11 +48,10 @@ impl PackedTotals {
         for totals in totals {
             let Totals { stack, objects, bytes: sampled, estimated_objects, estimated_bytes, freed_lifetimes_millis } =
                 totals;
-            push(&mut bytes, u64::from(stack.wrapping_sub(previous)));
+            let stack_step = u64::from(stack.wrapping_sub(previous));
             previous = stack;
-            for number in [objects, sampled, estimated_objects, estimated_bytes, freed_lifetimes_millis] {
-                push(&mut bytes, number);
-            }
+            let numbers = [stack_step, objects, sampled, estimated_objects, estimated_bytes, freed_lifetimes_millis];
+            leb128::push(&mut bytes, numbers);
         }
         bytes.shrink_to_fit();
         Self { bytes }
@@ -61,15 +62,15 @@ impl PackedTotals {
         let mut rest = self.bytes.as_slice();
         let mut previous = 0u32;
         std::iter::from_fn(move || {
-            let stack = previous.wrapping_add(pop(&mut rest)? as u32);
+            let stack = previous.wrapping_add(leb128::pop(&mut rest)? as u32);
             previous = stack;
             Some(Totals {
                 stack,
-                objects: pop(&mut rest)?,
-                bytes: pop(&mut rest)?,
-                estimated_objects: pop(&mut rest)?,
-                estimated_bytes: pop(&mut rest)?,
-                freed_lifetimes_millis: pop(&mut rest)?,
+                objects: leb128::pop(&mut rest)?,
+                bytes: leb128::pop(&mut rest)?,
+                estimated_objects: leb128::pop(&mut rest)?,
+                estimated_bytes: leb128::pop(&mut rest)?,
+                freed_lifetimes_millis: leb128::pop(&mut rest)?,
             })
         })
     }
@@ -78,28 +79,6 @@ impl PackedTotals {
     pub(crate) fn size_bytes(&self) -> usize {
         self.bytes.capacity()
     }
-}
-
-/// Seven bits a byte, the lowest first; the top bit says that more follow.
-fn push(bytes: &mut Vec<u8>, mut number: u64) {
-    while number >= 0x80 {
-        bytes.push(number as u8 | 0x80);
-        number >>= 7;
-    }
-    bytes.push(number as u8);
-}
-
-fn pop(rest: &mut &[u8]) -> Option<u64> {
-    let mut number = 0;
-    for shift in (0..64).step_by(7) {
-        let (&byte, after) = rest.split_first()?;
-        *rest = after;
-        number |= u64::from(byte & 0x7f) << shift;
-        if byte < 0x80 {
-            break;
-        }
-    }
-    Some(number)
 }
 
 #[cfg(test)]
