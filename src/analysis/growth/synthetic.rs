@@ -40,6 +40,9 @@ pub(crate) enum Kind {
     Queue,
     LargeObject,
     TooSmall,
+    /// No leak, and not yet seen to be none: a cache that is full late in the history, or after it. Among neither
+    /// [`LEAKS`] nor [`HEALTHY`].
+    LateCache,
 }
 
 pub(crate) const LEAKS: [Kind; 8] = [
@@ -83,6 +86,12 @@ impl History {
     pub(crate) fn leaked(&self, start: usize) -> f64 {
         let (begin, end) = (self.series.seconds[start], *self.series.seconds.last().unwrap());
         self.leak.map_or(0.0, |(from, to, rate)| (to.min(end) - from.max(begin)).max(0.0) * rate)
+    }
+
+    /// The first snapshot, in seconds, that has all that the last one has.
+    pub(crate) fn last_birth(&self) -> f64 {
+        let last = self.series.points.last().and_then(|point| point.cohorts.iter().rposition(|born| born.objects > 0));
+        self.series.seconds[last.unwrap_or(0)]
     }
 
     /// Whether so much leaked in the judged window that it has to be found: more than twice the detection limit.

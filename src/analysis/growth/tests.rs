@@ -90,6 +90,27 @@ fn so_they_are_with_other_seeds() {
     }
 }
 
+/// What no judge of the past can know: a cache that is not yet full looks as a leak does. It is let go when it has been full
+/// for about a third of the history.
+#[test]
+fn a_cache_is_let_go_once_it_has_been_full_for_long_enough() {
+    let mut random = Random::new(seed());
+    // By the end of its filling, as a share of the history.
+    let mut tallies = [Tally::default(); 3];
+    const PARTS: [&str; 3] = ["0.65 to 0.8", "0.8 to 1", "after the end"];
+    for _ in 0..HISTORIES {
+        let (history, judgement, is_accused) = judged(Kind::LateCache, &mut random);
+        let end = history.series.seconds.last().unwrap();
+        let full = history.last_birth() / end;
+        tallies[if full > 0.98 { 2 } else { usize::from(full > 0.8) }].count(&history, &judgement, is_accused);
+    }
+    let shares = tallies.map(|tally| percent(tally.accused, tally.histories));
+    for ((part, tally), share) in PARTS.iter().zip(&tallies).zip(shares) {
+        println!("full at {part:<16}{:>6} caches, {share:.1}% accused", tally.histories);
+    }
+    assert!(shares[0] < 20.0 && shares[0] < shares[1] && shares[1] < shares[2], "{shares:?}");
+}
+
 /// Services of 5 to 30 sites, of which two leak at most.
 #[test]
 fn one_leak_among_many_sites_is_found() {

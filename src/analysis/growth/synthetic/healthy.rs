@@ -126,6 +126,12 @@ impl Scene<'_> {
                 let few = r * self.random.between(0.2, 2.0);
                 self.stay(&sizes, (0.0, end), few);
             }
+            Kind::LateCache => {
+                let sizes = self.sizes(total / 10.0);
+                let full = end * self.random.between(0.65, 1.5);
+                let begin = -self.random.unit() * full * 0.9;
+                self.stay(&sizes, (begin, full), total);
+            }
             _ => panic!("{kind:?} is a leak"),
         }
     }
