@@ -135,7 +135,8 @@ fn rows_are_sites_stacks_or_functions(client: &Client) {
     let functions = get(client, "1/2?by=function&n=1000");
     // Cumulative, and once however deep.
     holds(&row(&functions, "recurse")["net"], 64);
-    assert_eq!(row(&functions, "leak_sessions")["net"], leak["net"]);
+    // With the vector of the blocks, where that was sampled.
+    holds(&row(&functions, "leak_sessions")["net"], 64);
     assert_eq!(row(&functions, "leak_sessions")["line"], 0);
     let stacks = get(client, "1/2?by=stack&n=1000");
     let rows = stacks["rows"].as_array().unwrap();
@@ -253,7 +254,8 @@ fn the_handle_says_the_same(profiler: &Profiler, client: &Client) {
         assert_eq!(Some(row.amounts.net.bytes.value.round() as i64), json["net"]["bytes"].as_i64());
         assert_eq!(Some(row.amounts.net.bytes.low.round() as i64), json["net"]["bytes_low"].as_i64());
     }
-    assert!(diff.rows[0].amounts.net.bytes.to_string().starts_with("-6."), "{}", diff.rows[0].amounts.net.bytes);
+    let shown = diff.rows[0].amounts.net.bytes.to_string();
+    assert!(["-5.", "-6."].iter().any(|start| shown.starts_with(start)) && shown.contains(" MiB ± "), "{shown}");
 
     // The same of a file is about the same.
     let known = &profiler.top(Selector::Id(2), 1).unwrap()[0];

@@ -4,7 +4,7 @@ use hashbrown::HashTable;
 
 use super::hash::hash_address;
 use super::live_set::LiveObject;
-use crate::profile::{CohortRow, Cohorts, SampleInterval};
+use crate::profile::{CohortRow, Cohorts, SampleInterval, Sums};
 
 /// A copy of the live set: eight bytes an object, which sort as cohorts do.
 pub(super) struct LiveCopy<'t> {
@@ -52,24 +52,41 @@ impl<'t> LiveCopy<'t> {
         self.shard.reserve(objects);
     }
 
-    /// What the copied objects make.
-    pub(super) fn cohorts(mut self, interval: SampleInterval) -> Cohorts {
+    /// What the copied objects make, and the sums of all by birth.
+    pub(super) fn cohorts(mut self, interval: SampleInterval) -> (Cohorts, Vec<(u32, Sums)>) {
         self.next_shard(0);
         self.rows.sort_unstable();
-        let weights = self.sizes.usable.iter().map(|&usable| interval.weigh(usable)).collect();
-        let rows = self.rows.chunk_by(|a, b| a == b).map(|same| self.row(same[0], same.len()));
-        Cohorts::pack(self.rows.len(), rows, weights)
+        let weights: Vec<Sums> = self.sizes.usable.iter().map(|&usable| interval.weigh(usable)).collect();
+        // By birth, then size.
+        let sizes = weights.len();
+        let mut counts = vec![0u32; (self.births.told_apart.len() + 1) * sizes];
+        let rows = self.rows.chunk_by(|a, b| a == b).map(|same| {
+            let row = self.row(same[0], same.len());
+            let birth = bits(same[0], SIZE_BITS, BIRTH_BITS) as usize;
+            counts[birth * sizes + row.weight as usize] += row.objects;
+            row
+        });
+        let cohorts = Cohorts::pack(self.rows.len(), rows, weights.clone());
+        let births = counts.chunks(sizes.max(1)).zip(0..).map(|(counts, birth)| {
+            let sums = counts.iter().zip(&weights).map(|(&count, weight)| weight.times(count));
+            (self.births.epoch(birth), sums.fold(Sums::default(), |sum, one| sum + one))
+        });
+        let births = births.filter(|(_, sums)| sums.objects > 0).collect();
+        (cohorts, births)
     }
 
     fn row(&self, row: u64, objects: usize) -> CohortRow {
-        let bits = |from: u32, count: u32| (row >> from) as u32 & (1 << count) - 1;
         CohortRow {
             stack: (row >> (BIRTH_BITS + SIZE_BITS)) as u32,
-            epoch: self.births.epoch(bits(SIZE_BITS, BIRTH_BITS)),
-            weight: bits(0, SIZE_BITS),
+            epoch: self.births.epoch(bits(row, SIZE_BITS, BIRTH_BITS)),
+            weight: bits(row, 0, SIZE_BITS),
             objects: objects as u32,
         }
     }
+}
+
+fn bits(row: u64, from: u32, count: u32) -> u32 {
+    (row >> from) as u32 & ((1 << count) - 1)
 }
 
 /// When objects were born, as far as it is told apart.
@@ -168,14 +185,14 @@ mod tests {
             }
         }
         let interval = SampleInterval::from_lg(12).unwrap();
-        let found: Vec<_> = copy
-            .cohorts(interval)
-            .iter()
-            .map(|cohort| (cohort.stack, cohort.epoch, cohort.live.objects, cohort.live.bytes))
-            .collect();
+        let (cohorts, births) = copy.cohorts(interval);
+        let found: Vec<_> =
+            cohorts.iter().map(|cohort| (cohort.stack, cohort.epoch, cohort.live.objects, cohort.live.bytes)).collect();
         // The one of epoch 6 was born after the copy's last.
         let expect = [(1, 3, 1, 1 << 40), (7, 3, 3, 64 + 64 + 16), (7, 5, 2, 128), (u32::MAX, 5, 1, 32)];
         assert_eq!(found, expect);
+        let births: Vec<_> = births.iter().map(|(epoch, sums)| (*epoch, sums.objects, sums.bytes)).collect();
+        assert_eq!(births, [(3, 4, (1 << 40) + 144), (5, 3, 160)]);
     }
 
     #[test]
