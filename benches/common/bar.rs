@@ -37,6 +37,7 @@ impl Bar {
 
 fn beside_text(beside: &Value) -> String {
     let Value::Object(beside) = beside else { return String::new() };
-    let parts: Vec<String> = beside.iter().map(|(name, value)| format!("{name} {value}")).collect();
+    let parts = beside.iter().filter_map(|(name, value)| Some(format!("{name} {:.3}", value.as_f64()?)));
+    let parts: Vec<String> = parts.collect();
     if parts.is_empty() { String::new() } else { format!("({})", parts.join(", ")) }
 }
