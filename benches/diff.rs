@@ -14,20 +14,25 @@
 
 #[path = "common/bar.rs"]
 mod bar;
+#[path = "common/chain.rs"]
+mod chain;
 mod common;
 #[path = "common/cost.rs"]
 mod cost;
 #[path = "common/heap.rs"]
 mod heap;
+#[path = "common/outcome.rs"]
+mod outcome;
 
 use std::cmp::Ordering::Less;
 use std::time::Duration;
 
 use bar::Bar;
-use common::{Call, Column, Effort, Report, Result, command, outcome, tell};
+use common::{Call, Column, Effort, Report, Result, command, tell};
 use cost::{Cost, Costs, MIB, measure, millis};
 use heap::{heap, set};
 use heapward::{ByteSize, Grouping, Profiler, Selector};
+use outcome::outcome;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 

@@ -9,18 +9,23 @@
 //! one byte so that every one is sampled; between two snapshots one in fifty is allocated anew. Names are known after
 //! the first run, which is printed apart. `cargo test --benches` runs the smallest heap once.
 
+#[path = "common/chain.rs"]
+mod chain;
 mod common;
 #[path = "common/cost.rs"]
 mod cost;
 #[path = "common/heap.rs"]
 mod heap;
+#[path = "common/outcome.rs"]
+mod outcome;
 
 use std::time::{Duration, Instant};
 
-use common::{Call, Column, Effort, Result, command, outcome, tell};
+use common::{Call, Column, Effort, Result, command, tell};
 use cost::{Costs, MIB, measure};
 use heap::{heap, set};
 use heapward::{ByteSize, Profiler};
+use outcome::outcome;
 use serde_json::json;
 
 heapward::install!("lg_prof_sample:0");

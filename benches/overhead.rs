@@ -27,6 +27,8 @@ mod hooks;
 mod http;
 #[path = "overhead/measured.rs"]
 mod measured;
+#[path = "common/outcome.rs"]
+mod outcome;
 #[path = "overhead/variant.rs"]
 mod variant;
 #[path = "overhead/workload.rs"]
@@ -36,8 +38,9 @@ use std::cmp::Ordering::{Greater, Less};
 use std::collections::BTreeMap;
 
 use bar::Bar;
-use common::{Call, Column, Effort, Report, Result, outcome, tell};
+use common::{Call, Column, Effort, Report, Result, tell};
 use measured::{Case, Measured, Ratio};
+use outcome::outcome;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use variant::{DEFAULT, Told, UNWINDERS, Variant};

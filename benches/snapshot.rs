@@ -13,6 +13,8 @@
 
 #[path = "common/bar.rs"]
 mod bar;
+#[path = "common/chain.rs"]
+mod chain;
 mod common;
 #[path = "common/cost.rs"]
 mod cost;
@@ -20,6 +22,8 @@ mod cost;
 mod heap;
 #[path = "common/histogram.rs"]
 mod histogram;
+#[path = "common/outcome.rs"]
+mod outcome;
 #[path = "snapshot/stall.rs"]
 mod stall;
 #[path = "snapshot/subject.rs"]
@@ -30,10 +34,11 @@ use std::io::{Read, Seek};
 use std::time::Duration;
 
 use bar::Bar;
-use common::{Call, Column, Effort, Report, Result, command, median, outcome, tell};
+use common::{Call, Column, Effort, Report, Result, command, median, tell};
 use cost::{Cost, Costs, MIB, measure, millis};
 use heap::{heap, set};
 use heapward::{ByteSize, Profiler, Selector};
+use outcome::outcome;
 use pprof::protos::Message;
 use serde::{Deserialize, Serialize};
 use serde_json::json;

@@ -5,11 +5,9 @@
 //! for those benchmarks that name them.
 
 use std::error::Error;
-use std::io::BufRead;
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use serde::Serialize;
-use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 pub type Result<T, E = Box<dyn Error + Send + Sync>> = std::result::Result<T, E>;
@@ -74,22 +72,6 @@ pub fn command(arguments: &[&str]) -> Result<Command> {
     let mut command = Command::new(std::env::current_exe()?);
     command.arg("--child").args(arguments);
     Ok(command)
-}
-
-/// Runs a child, and reads the lines that it printed.
-pub fn outcome<T: DeserializeOwned>(mut child: Command) -> Result<Vec<T>> {
-    let output = child.stderr(Stdio::inherit()).output()?;
-    if !output.status.success() {
-        return Err(format!("{child:?}: {}", output.status).into());
-    }
-    output
-        .stdout
-        .lines()
-        .map(|line| {
-            let line = line?;
-            serde_json::from_str(&line).map_err(|error| format!("{child:?} printed `{line}`: {error}").into())
-        })
-        .collect()
 }
 
 /// Of a child: one line of its outcome.

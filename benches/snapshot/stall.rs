@@ -8,8 +8,9 @@ use std::time::{Duration, Instant};
 use heapward::{ByteSize, Profiler};
 use serde::{Deserialize, Serialize};
 
+use crate::chain::call;
 use crate::common::{Result, median};
-use crate::heap::{call, heap, set};
+use crate::heap::{heap, set};
 use crate::histogram::{Histogram, Quantiles};
 use crate::subject::{Subject, dump, dump_profile};
 
