@@ -73,6 +73,7 @@ const COLUMNS: &[Column] = &[
     Column("worst MiB", "/peak_rss_bytes_worst", MIB, 2),
     Column("kept MiB", "/retained_bytes_first", MIB, 2),
     Column("text MiB", "/dump_text_bytes", MIB, 2),
+    Column("undisturbed us", "/undisturbed_p9999_us", 1.0, 2),
     Column("free p99.99 us", "/free_p9999_us", 1.0, 2),
     Column("max us", "/alloc_max_us", 1.0, 0),
     Column("spawn us", "/spawn_us", 1.0, 0),
@@ -105,6 +106,7 @@ median     of ms: from asking to the answer. Of us: the 99.99th percentile of al
            is taken every 100 ms, or, in the rows with a spawn, what one call of fork takes
 peak       VmHWM, reset before each run by writing 5 to /proc/self/clear_refs, less VmRSS at that moment; free pages went
            back to the system before that, so none is reused unseen
+undisturbed  the same percentile of those allocations during which the scheduler gave the core to no other thread
 kept       growth of jemalloc's stats.allocated over the first run, its result still alive
 text       the dump itself: page cache, in no RSS (jemalloc_pprof writes one as large to a file of its own)
 taken      snapshots or dumps in all runs of the row, and how long each took in the median",
@@ -172,6 +174,8 @@ fn stalls(report: &mut Report, stacks: u32, rounds: usize, seconds: &str) -> Res
     for (subject, rounds) in Subject::ALL.into_iter().zip(&rows) {
         let of = |figure: fn(&Disturbed) -> u64| micros(median(rounds.iter().map(figure)));
         let more = json!({
+            "undisturbed_p9999_us": of(|round| round.undisturbed.p9999),
+            "undisturbed_max_us": micros(rounds.iter().map(|round| round.undisturbed.max).max().unwrap_or(0)),
             "alloc_p50_us": of(|round| round.allocations.p50),
             "alloc_p99_us": of(|round| round.allocations.p99),
             "alloc_max_us": micros(rounds.iter().map(|round| round.allocations.max).max().unwrap_or(0)),
@@ -185,23 +189,23 @@ fn stalls(report: &mut Report, stacks: u32, rounds: usize, seconds: &str) -> Res
         let parameters = json!({ "stacks": stacks, "threads": 2, "every_ms": 100 });
         report.row(&variant, parameters, "us", of(|round| round.allocations.p9999), rounds.len(), more);
     }
-    let above = |with: usize, without: usize| {
+    let above = |figure: fn(&Disturbed) -> u64, with: usize, without: usize| -> Vec<f64> {
         let pairs = rows[with].iter().zip(&rows[without]);
-        let above = |(with, without): (&Disturbed, &Disturbed)| {
-            with.allocations.p9999 as f64 / 1e6 - without.allocations.p9999 as f64 / 1e6
-        };
-        pairs.map(above).collect::<Vec<f64>>()
+        pairs.map(|(with, without)| (figure(with) as f64 - figure(without) as f64) / 1e6).collect()
     };
     if stacks == BAR_STACKS {
         let bar = format!("stall by snapshots of {stacks} stacks every 100 ms: ms at p99.99 of two busy threads");
-        let all = above(1, 0);
+        let all: fn(&Disturbed) -> u64 = |round| round.allocations.p9999;
+        let undisturbed: fn(&Disturbed) -> u64 = |round| round.undisturbed.p9999;
+        let rounds = above(all, 1, 0);
         let beside = json!({
             "without_ms": median(rows[0].iter().map(|round| round.allocations.p9999)) as f64 / 1e6,
-            "worst_round": all.iter().copied().fold(f64::MIN, f64::max),
-            "prof.dump": median(above(3, 2).into_iter()),
-            "dump_profile": median(above(4, 2).into_iter()),
+            "worst_round": rounds.iter().copied().fold(f64::MIN, f64::max),
+            "where_no_other_thread_had_the_core": median(above(undisturbed, 1, 0).into_iter()),
+            "prof.dump": median(above(all, 3, 2).into_iter()),
+            "dump_profile": median(above(all, 4, 2).into_iter()),
         });
-        Bar(Less, millis(BAR_STALL)).print(report, &bar, Ok(median(all.into_iter())), beside);
+        Bar(Less, millis(BAR_STALL)).print(report, &bar, Ok(median(rounds.into_iter())), beside);
     }
     Ok(())
 }

@@ -45,6 +45,8 @@ pub struct Run {
     nanos: f64,
     cpu_nanos: f64,
     frames_seen: Option<f64>,
+    /// Of its stacks, the part that is not whole.
+    truncated: Option<f64>,
 }
 
 impl Run {
@@ -61,8 +63,9 @@ impl Run {
                 return Err(format!("{case:?}: {told:?}, where {expect:.0} samples were expected").into());
             }
         }
-        let frames_seen = told.map(|told| told.frames as f64 / told.stacks as f64);
-        Ok(Self { nanos: wall, cpu_nanos: cpu, frames_seen })
+        let frames_seen = told.as_ref().map(|told| told.frames as f64 / told.stacks as f64);
+        let truncated = told.and_then(|told| Some(told.truncated? as f64 / told.samples as f64));
+        Ok(Self { nanos: wall, cpu_nanos: cpu, frames_seen, truncated })
     }
 }
 
@@ -161,6 +164,7 @@ impl Measured {
             "ns_most": self.times(WALL, case).fold(0.0, f64::max),
             "instructions": self.instructions.get(&case),
             "extra_instructions_per_sample": self.extra_instructions(case).filter(|_| sampled),
+            "truncated_share": runs.iter().filter_map(|run| run.truncated).next_back(),
             "frames_seen": runs.iter().filter_map(|run| run.frames_seen).next_back(),
         });
         let parameters = json!({

@@ -36,6 +36,8 @@ pub struct Told {
     pub unwinder: String,
     /// Why it is that one, where it says so.
     pub why: String,
+    /// Stacks of which an unwinder of heapward's own found a part only.
+    pub truncated: Option<u64>,
     pub samples: u64,
     pub dropped: u64,
     pub stacks: u64,
@@ -147,14 +149,16 @@ fn ask(address: SocketAddr) -> Result<Told> {
     let report: Value = serde_json::from_slice(&get(address, "/api/memory")?)?;
     let number = |field: &str| report["collector"][field].as_u64().unwrap_or(0);
     let unwinder = &report["unwinder"];
+    let rejected = unwinder["rejected"].as_array().into_iter().flatten();
+    let reasons: Vec<String> = rejected.map(|one| format!("{}: {}", one["name"], one["reason"])).collect();
     Ok(Told {
         // Before there was a choice, it was jemalloc's own.
         unwinder: unwinder["name"].as_str().unwrap_or("jemalloc").to_owned(),
-        why: if unwinder.is_null() {
-            "this version has no choice of unwinders".to_owned()
-        } else {
-            unwinder.to_string()
+        why: match unwinder.is_null() {
+            true => "this version has no choice of unwinders".to_owned(),
+            false => reasons.join("; "),
         },
+        truncated: unwinder["truncated_stacks"].as_u64(),
         samples: number("samples"),
         dropped: number("dropped_samples") + number("dropped_stacks"),
         stacks: number("stacks"),

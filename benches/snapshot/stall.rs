@@ -28,6 +28,8 @@ const AT_ONCE: usize = 32;
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Disturbed {
     pub allocations: Quantiles,
+    /// Those during which the scheduler gave the core to no other thread.
+    pub undisturbed: Quantiles,
     pub frees: Quantiles,
     pub snapshots: u64,
     /// In the median.
@@ -45,16 +47,20 @@ pub struct Forked {
 
 /// Each allocation and each free of two busy threads.
 pub fn disturb(subject: Subject, stacks: u32, time: Duration) -> Result<Disturbed> {
-    let (busy, taken) = beside(subject, stacks, time, 2, |_| Ok(()))?;
-    let (allocations, frees) = busy;
-    let (snapshots, snapshot_nanos) = taken;
-    Ok(Disturbed { allocations: allocations.quantiles(), frees: frees.quantiles(), snapshots, snapshot_nanos })
+    let (busy, (snapshots, snapshot_nanos)) = beside(subject, stacks, time, 2, |_| Ok(()))?;
+    Ok(Disturbed {
+        allocations: busy.allocations.quantiles(),
+        undisturbed: busy.undisturbed.quantiles(),
+        frees: busy.frees.quantiles(),
+        snapshots,
+        snapshot_nanos,
+    })
 }
 
 /// Each `fork`, and each start and end of a thread.
 pub fn fork(subject: Subject, stacks: u32, time: Duration) -> Result<Forked> {
     let (mut forks, mut spawns) = (Histogram::new(), Histogram::new());
-    let (_, taken) = beside(subject, stacks, time, 1, |stop| {
+    let (_, (snapshots, snapshot_nanos)) = beside(subject, stacks, time, 1, |stop| {
         while !stop.load(Relaxed) {
             let begun = Instant::now();
             // SAFETY: the child does nothing but to end, which a signal handler may do as well.
@@ -76,7 +82,6 @@ pub fn fork(subject: Subject, stacks: u32, time: Duration) -> Result<Forked> {
         }
         Ok(())
     })?;
-    let (snapshots, snapshot_nanos) = taken;
     Ok(Forked { forks: forks.quantiles(), spawns: spawns.quantiles(), snapshots, snapshot_nanos })
 }
 
@@ -90,7 +95,7 @@ fn beside(
     time: Duration,
     busy: usize,
     work: impl FnOnce(&AtomicBool) -> Result<()>,
-) -> Result<((Histogram, Histogram), Taken)> {
+) -> Result<(Calls, Taken)> {
     let profiler = profiler(subject)?;
     // On a thread of its own, which `heap` leaves unsampled; this one must not be.
     let kept = std::thread::spawn(move || heap(stacks, || Vec::<u8>::with_capacity(LARGE)))
@@ -108,11 +113,12 @@ fn beside(
         begin.wait();
         let worked = work(&stop);
         clock.join().map_err(|_| "the clock panicked")?;
-        let mut all = (Histogram::new(), Histogram::new());
+        let mut all = Calls::new();
         for thread in busy {
-            let (allocations, frees) = thread.join().map_err(|_| "a busy thread panicked")?;
-            all.0.merge(&allocations);
-            all.1.merge(&frees);
+            let calls = thread.join().map_err(|_| "a busy thread panicked")?;
+            all.allocations.merge(&calls.allocations);
+            all.undisturbed.merge(&calls.undisturbed);
+            all.frees.merge(&calls.frees);
         }
         worked?;
         Ok((all, taker.join().map_err(|_| "the taker of snapshots panicked")??))
@@ -171,9 +177,25 @@ fn take(subject: Subject, stop: &AtomicBool) -> Result<Vec<u64>> {
     Ok(taken)
 }
 
+/// What the calls of busy threads took.
+struct Calls {
+    allocations: Histogram,
+    undisturbed: Histogram,
+    frees: Histogram,
+}
+
+impl Calls {
+    fn new() -> Self {
+        Self { allocations: Histogram::new(), undisturbed: Histogram::new(), frees: Histogram::new() }
+    }
+}
+
+/// Slower calls are looked at: whether the scheduler took the core away meanwhile.
+const SLOW: Duration = Duration::from_micros(20);
+
 /// Allocates and frees until it is to stop; how long each took.
-fn allocate(begin: &Barrier, stop: &AtomicBool) -> (Histogram, Histogram) {
-    let (mut allocations, mut frees) = (Histogram::new(), Histogram::new());
+fn allocate(begin: &Barrier, stop: &AtomicBool) -> Calls {
+    let mut calls = Calls::new();
     let mut held: Vec<Vec<u8>> = (0..HELD).map(|_| Vec::new()).collect();
     let mut random = 42u64;
     let mut at = 0;
@@ -182,6 +204,7 @@ fn allocate(begin: &Barrier, stop: &AtomicBool) -> (Histogram, Histogram) {
         if stop.load(Relaxed) {
             break;
         }
+        let mut preemptions = preemptions_so_far();
         call(path, &mut || {
             for _ in 0..AT_ONCE {
                 random ^= random << 13;
@@ -195,10 +218,27 @@ fn allocate(begin: &Barrier, stop: &AtomicBool) -> (Histogram, Histogram) {
                 at += 1;
                 let replaced = Instant::now();
                 drop(black_box(old));
-                frees.record(replaced.elapsed().as_nanos() as u64);
-                allocations.record((allocated - begun).as_nanos() as u64);
+                calls.frees.record(replaced.elapsed().as_nanos() as u64);
+                let took = allocated - begun;
+                calls.allocations.record(took.as_nanos() as u64);
+                let before = preemptions;
+                if took > SLOW {
+                    preemptions = preemptions_so_far();
+                }
+                if preemptions == before {
+                    calls.undisturbed.record(took.as_nanos() as u64);
+                }
             }
         });
     }
-    (allocations, frees)
+    calls
+}
+
+/// How often this thread lost its core without having to wait for anything.
+fn preemptions_so_far() -> i64 {
+    // SAFETY: all-zero is a valid value of this struct of numbers.
+    let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
+    // SAFETY: the kernel fills in what is ours.
+    unsafe { libc::getrusage(libc::RUSAGE_THREAD, &mut usage) };
+    usage.ru_nivcsw
 }
