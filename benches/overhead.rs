@@ -196,7 +196,7 @@ fn bars(report: &mut Report, measured: &Measured, available: &BTreeMap<&'static 
     let intervals = |report: &Report| if report.effort == Effort::Test { &INTERVALS[1..2] } else { &INTERVALS[1..] };
     let extra = |report: &mut Report, bar: Bar, name: &str, variant: Result<Variant, String>, beside: Variant| {
         for &lg in intervals(report) {
-            let ratio = variant.clone().map(|variant| measured.extra(case(variant, lg, 1), case(beside, lg, 1)));
+            let ratio = variant.clone().and_then(|variant| measured.extra(case(variant, lg, 1), case(beside, lg, 1)));
             let name = format!("{name}, {BAR_FRAMES} frames, {} KiB", (1u64 << lg) >> 10);
             print(report, bar, &name, ratio);
         }

@@ -63,17 +63,20 @@ const COLUMNS: &[Column] = &[
 enum Variant {
     /// jemalloc with `prof:false`.
     Off,
+    /// jemalloc as `install!` sets it up, and nobody wakes it.
+    Asleep,
     On,
     /// A snapshot and a scrape of the metrics every 250 ms, and of the profile every second.
     Scraped,
 }
 
 impl Variant {
-    const ALL: [Self; 3] = [Self::Off, Self::On, Self::Scraped];
+    const ALL: [Self; 4] = [Self::Off, Self::Asleep, Self::On, Self::Scraped];
 
     fn name(self) -> &'static str {
         match self {
             Self::Off => "off",
+            Self::Asleep => "asleep",
             Self::On => "on",
             Self::Scraped => "on, with snapshots and scrapes",
         }
@@ -101,7 +104,7 @@ fn main() -> Result<()> {
         Effort::Full => (15, 40_000),
     };
     let load = Load { connections: CONNECTIONS, requests, scrapes: false };
-    let mut rows: [Vec<Loaded>; 3] = Default::default();
+    let mut rows: [Vec<Loaded>; 4] = Default::default();
     for _ in 0..rounds {
         for (variant, row) in Variant::ALL.into_iter().zip(&mut rows) {
             let server = Server::start(variant.command()?)?;
@@ -112,14 +115,18 @@ fn main() -> Result<()> {
         }
     }
     let count = report.effort != Effort::Test && callgrind::is_there();
-    let instructions = match count {
-        true => [Some(instructions(Variant::Off)?), Some(instructions(Variant::On)?), None],
-        false => [None; 3],
-    };
-    print(&mut report, &rows, instructions);
+    let mut counted = [None; 4];
+    // Not of scrapes, which are by the clock, and the clock is slow then.
+    for (variant, counted) in
+        Variant::ALL.into_iter().zip(&mut counted).filter(|(variant, _)| *variant != Variant::Scraped)
+    {
+        *counted = if count { Some(instructions(variant)?) } else { None };
+    }
+    print(&mut report, &rows, counted);
     report.end(
         "\
 requests/s, p50, p99, max   of all connections together; medians of the runs, but for max
+asleep                      jemalloc with prof:true,prof_active:false, and no heapward
 of off                      requests/s beside those of off in the same round
 cpu, instr.                 of the server alone",
     );
@@ -140,7 +147,7 @@ fn instructions(variant: Variant) -> Result<f64> {
     Ok((count(MANY)? - count(FEW)?) / (MANY - FEW) as f64)
 }
 
-fn print(report: &mut Report, rows: &[Vec<Loaded>; 3], instructions: [Option<f64>; 3]) {
+fn print(report: &mut Report, rows: &[Vec<Loaded>; 4], instructions: [Option<f64>; 4]) {
     let beside_off = |row: &[Loaded], figure: fn(&Loaded) -> f64| -> Vec<f64> {
         row.iter().zip(&rows[0]).map(|(on, off)| figure(on) / figure(off)).collect()
     };
@@ -158,16 +165,17 @@ fn print(report: &mut Report, rows: &[Vec<Loaded>; 3], instructions: [Option<f64
             "scrapes": of(|run| run.scrapes as f64),
             "unwinder": row.last().and_then(|run| run.ended.unwinder.clone()),
         });
-        let interval = (variant != Variant::Off).then_some(INTERVAL_KIB);
+        let interval = matches!(variant, Variant::On | Variant::Scraped).then_some(INTERVAL_KIB);
         let parameters = json!({ "interval_kib": interval, "connections": CONNECTIONS, "workers": WORKERS });
         report.row(variant.name(), parameters, "requests/s", of(Loaded::per_second), row.len(), more);
     }
-    let all = beside_off(&rows[1], Loaded::per_second);
+    let on = &rows[2];
+    let all = beside_off(on, Loaded::per_second);
     let beside = json!({
         "least": all.iter().copied().fold(f64::INFINITY, f64::min),
         "most": all.iter().copied().fold(0.0, f64::max),
-        "off_by_cpu_time": 1.0 / median(beside_off(&rows[1], Loaded::cpu_micros).into_iter()),
-        "off_by_instructions": instructions[0].zip(instructions[1]).map(|(off, on)| off / on),
+        "off_by_cpu_time": 1.0 / median(beside_off(on, Loaded::cpu_micros).into_iter()),
+        "off_by_instructions": instructions[0].zip(instructions[2]).map(|(off, on)| off / on),
     });
     let name = format!("requests per second with the profiler on at {INTERVAL_KIB} KiB, beside off");
     Bar(Greater, BAR).print(report, &name, Ok(median(all.into_iter())), beside);

@@ -131,14 +131,17 @@ impl Measured {
         Some((self.instructions.get(&case)? - self.instructions.get(&case.off())?) / case.chance())
     }
 
-    /// What a sample adds, beside what one adds in another case.
-    pub fn extra(&self, case: Case, beside: Case) -> Ratio {
+    /// What a sample adds, beside what one adds in another case; an error where that drowns in what else the machine did.
+    pub fn extra(&self, case: Case, beside: Case) -> Result<Ratio, String> {
+        if self.extras(WALL, case).chain(self.extras(WALL, beside)).any(|extra| extra <= 0.0) {
+            return Err("the machine was too busy: in some round, sampling cost less than nothing".to_owned());
+        }
         let ratios = |figure| {
             let pairs = self.extras(figure, case).zip(self.extras(figure, beside));
             pairs.map(|(extra, other)| extra / other).collect()
         };
         let instructions = self.extra_instructions(case).zip(self.extra_instructions(beside));
-        Ratio::of(ratios(WALL), ratios(CPU), instructions.map(|(extra, other)| extra / other))
+        Ok(Ratio::of(ratios(WALL), ratios(CPU), instructions.map(|(extra, other)| extra / other)))
     }
 
     /// The throughput of each of two threads beside that of one, beside the same of another case.

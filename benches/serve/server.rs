@@ -69,7 +69,7 @@ pub fn child(arguments: &[String]) -> Result<()> {
     let [variant, workers] = arguments else { return Err("variant, workers".into()) };
     let builder = Profiler::builder().listen("127.0.0.1:0");
     let profiler = match variant.as_str() {
-        "off" => None,
+        "off" | "asleep" => None,
         "on" => Some(builder.start()?),
         _ => {
             let often = Duration::from_millis(250);
