@@ -12,15 +12,30 @@
 //! finely as it takes to have nearly every stack in both snapshots, and yet not every object. `cargo test --benches` runs the
 //! smallest heap once.
 
+#[path = "common/bar.rs"]
+mod bar;
+#[path = "common/chain.rs"]
+mod chain;
 mod common;
+#[path = "common/cost.rs"]
+mod cost;
+#[path = "common/heap.rs"]
+mod heap;
+#[path = "common/outcome.rs"]
+mod outcome;
 
+use std::cmp::Ordering::Less;
 use std::hint::black_box;
-use std::io::BufRead;
-use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use common::{Cost, Object, Result, heap, measure, median, mib, millis, set};
+use bar::Bar;
+use common::{Call, Column, Effort, Report, Result, command, tell};
+use cost::{Cost, Costs, MIB, measure, millis};
+use heap::{heap, set};
 use heapward::{ByteSize, Grouping, Profiler, Selector};
+use outcome::outcome;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
 
 heapward::install!("lg_prof_sample:4");
 
@@ -31,27 +46,70 @@ const BAR_BYTES: u64 = 64 << 20;
 /// Rows that are asked for.
 const ROWS: usize = 20;
 
+const COLUMNS: &[Column] = &[
+    Column("what", "/variant", 1.0, 0),
+    Column("stacks", "/parameters/stacks", 1.0, 0),
+    Column("runs", "/runs", 1.0, 0),
+    Column("first ms", "/time_ms_first", 1.0, 1),
+    Column("median ms", "/median", 1.0, 1),
+    Column("first MiB", "/peak_rss_bytes_first", MIB, 2),
+    Column("worst MiB", "/peak_rss_bytes_worst", MIB, 2),
+    Column("kept MiB", "/retained_bytes_first", MIB, 2),
+    Column("changed", "/changed", 1.0, 0),
+];
+
 fn main() -> Result<()> {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    if let ["--child", subject, stacks, runs] = arguments[..] {
-        let subject = Subject::ALL.into_iter().find(|known| known.name() == subject).ok_or("no such subject")?;
-        return child(subject, stacks.parse()?, runs.parse()?);
-    }
-    // Cargo gives `--bench` to a benchmark that it benches, and nothing to one that it tests.
-    let bench = arguments.contains(&"--bench");
-    let mut rows = Vec::new();
-    for &stacks in if bench { &STACKS[..] } else { &STACKS[..1] } {
+    let mut report = match Call::read("diff", COLUMNS) {
+        Call::Child(arguments) => return child(&arguments),
+        Call::Bench(report) => report,
+    };
+    let (stacks, runs) = match report.effort {
+        Effort::Test => (&STACKS[..1], 1),
+        Effort::Quick => (&STACKS[..], 3),
+        Effort::Full => (&STACKS[..], 7),
+    };
+    for &stacks in stacks {
         for subject in Subject::ALL {
-            rows.push(Row::measure(subject, stacks, if bench { 7 } else { 1 })?);
+            row(&mut report, subject, stacks, runs)?;
         }
     }
-    if arguments.contains(&"--json") {
-        rows.iter().for_each(|row| println!("{}", row.json()));
-    } else {
-        print_table(&rows);
+    report.end(&format!(
+        "\
+first      the first run of a process, which looks names up; median and worst are those of the other runs
+MiB        of first and worst: VmHWM, reset before each run by writing 5 to /proc/self/clear_refs, less VmRSS at that
+           moment; free pages went back to the system before that, so none is reused unseen; the result is part of it
+kept       growth of jemalloc's stats.allocated over the first run, its result still alive
+changed    rows that changed, of which the first {ROWS} are made"
+    ));
+    Ok(())
+}
+
+/// One process.
+fn row(report: &mut Report, subject: Subject, stacks: u32, runs: usize) -> Result<()> {
+    let outcome: Vec<Run> = outcome(command(&[subject.name(), &stacks.to_string(), &runs.to_string()])?)?;
+    if outcome.len() != runs {
+        return Err(format!("{} of {stacks} stacks: {} runs", subject.name(), outcome.len()).into());
+    }
+    let changed = outcome[0].changed;
+    let costs = Costs(outcome.into_iter().map(|run| run.cost).collect());
+    let mut more = costs.fields();
+    more["changed"] = changed.into();
+    report.row(subject.name(), json!({ "stacks": stacks }), "ms", costs.median(), runs, more);
+    if stacks == BAR_STACKS {
+        let about = format!("{}, {stacks} stacks", subject.name());
+        Bar(Less, millis(BAR_TIME)).print(report, &format!("{about}: ms"), Ok(costs.median()), json!({}));
+        let peak = costs.worst_peak() as f64 / MIB;
+        Bar(Less, BAR_BYTES as f64 / MIB).print(report, &format!("{about}: MiB on top"), Ok(peak), json!({}));
     }
     Ok(())
+}
+
+/// What a child prints for each run.
+#[derive(Serialize, Deserialize)]
+struct Run {
+    cost: Cost,
+    /// Stacks that changed, as the diff by stack counts them; rows that did in the others.
+    changed: usize,
 }
 
 /// What is measured.
@@ -70,117 +128,11 @@ impl Subject {
     }
 }
 
-/// All runs of one process.
-struct Row {
-    subject: Subject,
-    stacks: u32,
-    runs: Vec<Cost>,
-    /// Stacks that changed, as the diff by stack counts them; rows that did in the others.
-    changed: u64,
-}
-
-impl Row {
-    fn measure(subject: Subject, stacks: u32, runs: u32) -> Result<Self> {
-        let child = Command::new(std::env::current_exe()?)
-            .args(["--child", subject.name(), &stacks.to_string(), &runs.to_string()])
-            .stderr(Stdio::inherit())
-            .output()?;
-        if !child.status.success() {
-            return Err(format!("{} of {stacks} stacks: {}", subject.name(), child.status).into());
-        }
-        let mut row = Self { subject, stacks, runs: Vec::new(), changed: 0 };
-        for line in child.stdout.lines() {
-            let line = line?;
-            let numbers: Vec<u64> = line.split(' ').map(str::parse).collect::<std::result::Result<_, _>>()?;
-            let [wall, peak_rss, retained, changed] = numbers[..] else {
-                return Err(format!("{} printed `{line}`", subject.name()).into());
-            };
-            row.runs.push(Cost { wall: Duration::from_nanos(wall), peak_rss, retained });
-            row.changed = changed;
-        }
-        if row.runs.len() != runs as usize {
-            return Err(format!("{} of {stacks} stacks: {} runs", subject.name(), row.runs.len()).into());
-        }
-        Ok(row)
-    }
-
-    /// The runs after the first, which looks names up; the first when it is the only one.
-    fn repeated(&self) -> &[Cost] {
-        self.runs.get(1..).filter(|runs| !runs.is_empty()).unwrap_or(&self.runs)
-    }
-
-    fn time(&self) -> Duration {
-        median(self.repeated().iter().map(|run| run.wall))
-    }
-
-    fn peak_rss(&self) -> u64 {
-        self.repeated().iter().map(|run| run.peak_rss).max().unwrap_or(0)
-    }
-
-    /// Whether the bar is met, where it applies: in time by the median, in memory by every run.
-    fn bar(&self) -> Option<bool> {
-        let met = self.time() <= BAR_TIME && self.peak_rss() <= BAR_BYTES;
-        (self.stacks == BAR_STACKS).then_some(met)
-    }
-
-    fn json(&self) -> serde_json::Value {
-        let mut row = serde_json::json!({
-            "subject": self.subject.name(),
-            "stacks": self.stacks,
-            "runs": self.runs.len(),
-            "time_ms_first": millis(self.runs[0].wall),
-            "time_ms_median": millis(self.time()),
-            "peak_rss_bytes_first": self.runs[0].peak_rss,
-            "peak_rss_bytes_worst": self.peak_rss(),
-            "retained_bytes_first": self.runs[0].retained,
-            "changed": self.changed,
-        });
-        if let Some(met) = self.bar() {
-            row["bar_met"] = met.into();
-        }
-        row
-    }
-}
-
-fn print_table(rows: &[Row]) {
-    println!(
-        "\n{:>7}  {:<16} {:>4} {:>9} {:>9} {:>10} {:>10} {:>10} {:>8}  bar",
-        "stacks", "what", "runs", "first ms", "median ms", "first MiB", "worst MiB", "kept MiB", "changed"
-    );
-    for row in rows {
-        let bar = match row.bar() {
-            Some(true) => "met",
-            Some(false) => "MISSED",
-            None => "",
-        };
-        println!(
-            "{:>7}  {:<16} {:>4} {:>9.1} {:>9.1} {:>10.2} {:>10.2} {:>10.2} {:>8}  {bar}",
-            row.stacks,
-            row.subject.name(),
-            row.runs.len(),
-            millis(row.runs[0].wall),
-            millis(row.time()),
-            mib(row.runs[0].peak_rss),
-            mib(row.peak_rss()),
-            mib(row.runs[0].retained),
-            row.changed,
-        );
-    }
-    println!(
-        "
-first      the first run of a process, which looks names up; median and worst are those of the other runs
-MiB        of first and worst: VmHWM, reset before each run by writing 5 to /proc/self/clear_refs, less VmRSS at that
-           moment; free pages went back to the system before that, so none is reused unseen; the result is part of it
-kept       growth of jemalloc's stats.allocated over the first run, its result still alive
-changed    rows that changed, of which the first {ROWS} are made
-bar        at {BAR_STACKS} stacks: {} ms and {} MiB on top",
-        BAR_TIME.as_millis(),
-        BAR_BYTES >> 20
-    );
-}
-
 /// One process: builds the heap, measures one subject on it, prints a line for each run.
-fn child(subject: Subject, stacks: u32, runs: u32) -> Result<()> {
+fn child(arguments: &[String]) -> Result<()> {
+    let [subject, stacks, runs] = arguments else { return Err("subject, stacks, runs".into()) };
+    let subject = Subject::ALL.into_iter().find(|known| known.name() == subject).ok_or("no such subject")?;
+    let (stacks, runs): (u32, u32) = (stacks.parse()?, runs.parse()?);
     let profiler = Profiler::builder()
         .listen("off")
         .rss_threshold(ByteSize::gib(1 << 20))
@@ -205,18 +157,20 @@ fn child(subject: Subject, stacks: u32, runs: u32) -> Result<()> {
         if subject.0 == Grouping::Stack && diff.changed > stacks as usize * 101 / 100 {
             return Err(format!("{} stacks instead of {stacks}", diff.changed).into());
         }
-        println!("{} {} {} {}", cost.wall.as_nanos(), cost.peak_rss, cost.retained, diff.changed);
+        tell(&Run { cost, changed: diff.changed })?;
     }
     drop(kept);
     Ok(())
 }
+
+type Object = Box<[u8; 32]>;
 
 /// Two objects at each stack.
 fn grow(stacks: u32) -> Result<Vec<Vec<Object>>> {
     let mut heaps = Vec::new();
     for _ in 0..black_box(2) {
         set(b"thread.prof.active\0", true)?;
-        heaps.push(heap(stacks)?);
+        heaps.push(heap(stacks, || Box::new([0u8; 32]))?);
     }
     Ok(heaps)
 }

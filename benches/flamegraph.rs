@@ -125,11 +125,12 @@ impl<'a> Subject<'a> {
 
     fn json(&self, stacks: u32) -> serde_json::Value {
         serde_json::json!({
-            "subject": self.name,
-            "stacks": stacks,
-            "depth": DEPTH,
+            "bench": "flamegraph",
+            "variant": self.name,
+            "parameters": { "stacks": stacks, "depth": DEPTH },
+            "unit": "ms",
+            "median": self.median().as_secs_f64() * 1e3,
             "runs": self.times.len(),
-            "time_ms_median": self.median().as_secs_f64() * 1e3,
             "peak_bytes": self.most,
             "result_bytes": self.size,
         })

@@ -11,14 +11,29 @@
 //! Every row is a process of its own, with a heap as in the benchmark `snapshot`. `cargo test --benches` runs the
 //! smallest heap once.
 
+#[path = "common/bar.rs"]
+mod bar;
+#[path = "common/chain.rs"]
+mod chain;
 mod common;
+#[path = "common/cost.rs"]
+mod cost;
+#[path = "common/heap.rs"]
+mod heap;
+#[path = "common/outcome.rs"]
+mod outcome;
 
-use std::io::BufRead;
-use std::process::{Command, Stdio};
+use std::cmp::Ordering::Less;
 use std::time::Duration;
 
-use common::{Cost, Result, heap, measure, median, mib, millis, set};
+use bar::Bar;
+use common::{Call, Column, Effort, Report, Result, command, tell};
+use cost::{Cost, Costs, MIB, measure, millis};
+use heap::{heap, set};
 use heapward::{ByteSize, Profiler, Selector};
+use outcome::outcome;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
 
 heapward::install!("lg_prof_sample:0");
 
@@ -26,27 +41,71 @@ const STACKS: [u32; 3] = [4_096, 32_768, BAR_STACKS];
 const BAR_STACKS: u32 = 131_072;
 const BAR_BYTES: u64 = 24 << 20;
 
+const COLUMNS: &[Column] = &[
+    Column("what", "/variant", 1.0, 0),
+    Column("stacks", "/parameters/stacks", 1.0, 0),
+    Column("runs", "/runs", 1.0, 0),
+    Column("first ms", "/time_ms_first", 1.0, 1),
+    Column("median ms", "/median", 1.0, 1),
+    Column("first MiB", "/peak_rss_bytes_first", MIB, 2),
+    Column("worst MiB", "/peak_rss_bytes_worst", MIB, 2),
+    Column("kept MiB", "/retained_bytes_first", MIB, 2),
+    Column("result MiB", "/result_bytes", MIB, 2),
+];
+
 fn main() -> Result<()> {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    if let ["--child", subject, stacks, runs] = arguments[..] {
-        let subject = Subject::ALL.into_iter().find(|known| known.name() == subject).ok_or("no such subject")?;
-        return child(subject, stacks.parse()?, runs.parse()?);
-    }
-    // Cargo gives `--bench` to a benchmark that it benches, and nothing to one that it tests.
-    let bench = arguments.contains(&"--bench");
-    let mut rows = Vec::new();
-    for &stacks in if bench { &STACKS[..] } else { &STACKS[..1] } {
+    let mut report = match Call::read("formats", COLUMNS) {
+        Call::Child(arguments) => return child(&arguments),
+        Call::Bench(report) => report,
+    };
+    let (stacks, runs) = match report.effort {
+        Effort::Test => (&STACKS[..1], 1),
+        Effort::Quick => (&STACKS[..], 3),
+        Effort::Full => (&STACKS[..], 7),
+    };
+    for &stacks in stacks {
         for subject in Subject::ALL {
-            rows.push(Row::measure(subject, stacks, if bench { 7 } else { 1 })?);
+            row(&mut report, subject, stacks, runs)?;
         }
     }
-    if arguments.contains(&"--json") {
-        rows.iter().for_each(|row| println!("{}", row.json()));
-    } else {
-        print_table(&rows);
+    report.end(
+        "\
+first      the first run of a process, which looks names up; median and worst are those of the other runs
+MiB        of first and worst: VmHWM, reset before each run by writing 5 to /proc/self/clear_refs, less VmRSS at that
+           moment; free pages went back to the system before that, so none is reused unseen; the result is part of it
+kept       growth of jemalloc's stats.allocated over the first run, its result still alive",
+    );
+    Ok(())
+}
+
+/// One process.
+fn row(report: &mut Report, subject: Subject, stacks: u32, runs: usize) -> Result<()> {
+    let outcome: Vec<Run> = outcome(command(&[subject.name(), &stacks.to_string(), &runs.to_string()])?)?;
+    if outcome.len() != runs {
+        return Err(format!("{} of {stacks} stacks: {} runs", subject.name(), outcome.len()).into());
+    }
+    let size = outcome[0].size;
+    let costs = Costs(outcome.into_iter().map(|run| run.cost).collect());
+    let mut more = costs.fields();
+    more["result_bytes"] = size.into();
+    report.row(subject.name(), json!({ "stacks": stacks }), "ms", costs.median(), runs, more);
+    if let Some((time, bytes)) = subject.bar().filter(|_| stacks == BAR_STACKS) {
+        let about = format!("{}, {stacks} stacks", subject.name());
+        Bar(Less, millis(time)).print(report, &format!("{about}: ms"), Ok(costs.median()), json!({}));
+        if let Some(bytes) = bytes {
+            let peak = costs.worst_peak() as f64 / MIB;
+            Bar(Less, bytes as f64 / MIB).print(report, &format!("{about}: MiB on top"), Ok(peak), json!({}));
+        }
     }
     Ok(())
+}
+
+/// What a child prints for each run.
+#[derive(Serialize, Deserialize)]
+struct Run {
+    cost: Cost,
+    /// Bytes of the result.
+    size: usize,
 }
 
 /// What is measured.
@@ -76,131 +135,27 @@ impl Subject {
     }
 
     /// The longest that it may take, and the most memory.
-    fn bar(self) -> Option<(Duration, u64)> {
+    fn bar(self) -> Option<(Duration, Option<u64>)> {
         match self {
-            Self::Kept | Self::Live | Self::Difference => Some((Duration::from_secs(1), BAR_BYTES)),
-            Self::Flamegraph | Self::Differential => Some((Duration::from_millis(1500), u64::MAX)),
+            Self::Kept | Self::Live | Self::Difference => Some((Duration::from_secs(1), Some(BAR_BYTES))),
+            Self::Flamegraph | Self::Differential => Some((Duration::from_millis(1500), None)),
             Self::JemallocPprof => None,
         }
     }
 }
 
-/// All runs of one process.
-struct Row {
-    subject: Subject,
-    stacks: u32,
-    runs: Vec<Cost>,
-    /// Bytes of the result.
-    size: u64,
-}
-
-impl Row {
-    fn measure(subject: Subject, stacks: u32, runs: u32) -> Result<Self> {
-        let child = Command::new(std::env::current_exe()?)
-            .args(["--child", subject.name(), &stacks.to_string(), &runs.to_string()])
-            .stderr(Stdio::inherit())
-            .output()?;
-        if !child.status.success() {
-            return Err(format!("{} of {stacks} stacks: {}", subject.name(), child.status).into());
-        }
-        let mut row = Self { subject, stacks, runs: Vec::new(), size: 0 };
-        for line in child.stdout.lines() {
-            let line = line?;
-            let numbers: Vec<u64> = line.split(' ').map(str::parse).collect::<std::result::Result<_, _>>()?;
-            let [wall, peak_rss, retained, size] = numbers[..] else {
-                return Err(format!("{} printed `{line}`", subject.name()).into());
-            };
-            row.runs.push(Cost { wall: Duration::from_nanos(wall), peak_rss, retained });
-            row.size = size;
-        }
-        if row.runs.len() != runs as usize {
-            return Err(format!("{} of {stacks} stacks: {} runs", subject.name(), row.runs.len()).into());
-        }
-        Ok(row)
-    }
-
-    /// The runs after the first, which looks names up; the first when it is the only one.
-    fn repeated(&self) -> &[Cost] {
-        self.runs.get(1..).filter(|runs| !runs.is_empty()).unwrap_or(&self.runs)
-    }
-
-    fn time(&self) -> Duration {
-        median(self.repeated().iter().map(|run| run.wall))
-    }
-
-    fn peak_rss(&self) -> u64 {
-        self.repeated().iter().map(|run| run.peak_rss).max().unwrap_or(0)
-    }
-
-    /// Whether the bar is met, where it applies: in time by the median, in memory by every run.
-    fn bar(&self) -> Option<bool> {
-        let (time, bytes) = self.subject.bar().filter(|_| self.stacks == BAR_STACKS)?;
-        Some(self.time() <= time && self.peak_rss() <= bytes)
-    }
-
-    fn json(&self) -> serde_json::Value {
-        let mut row = serde_json::json!({
-            "subject": self.subject.name(),
-            "stacks": self.stacks,
-            "runs": self.runs.len(),
-            "time_ms_first": millis(self.runs[0].wall),
-            "time_ms_median": millis(self.time()),
-            "peak_rss_bytes_first": self.runs[0].peak_rss,
-            "peak_rss_bytes_worst": self.peak_rss(),
-            "retained_bytes_first": self.runs[0].retained,
-            "result_bytes": self.size,
-        });
-        if let Some(met) = self.bar() {
-            row["bar_met"] = met.into();
-        }
-        row
-    }
-}
-
-fn print_table(rows: &[Row]) {
-    println!(
-        "\n{:>7}  {:<36} {:>4} {:>9} {:>9} {:>10} {:>10} {:>10} {:>8}  bar",
-        "stacks", "what", "runs", "first ms", "median ms", "first MiB", "worst MiB", "kept MiB", "MiB"
-    );
-    for row in rows {
-        let bar = match row.bar() {
-            Some(true) => "met",
-            Some(false) => "MISSED",
-            None => "",
-        };
-        println!(
-            "{:>7}  {:<36} {:>4} {:>9.1} {:>9.1} {:>10.2} {:>10.2} {:>10.2} {:>8.2}  {bar}",
-            row.stacks,
-            row.subject.name(),
-            row.runs.len(),
-            millis(row.runs[0].wall),
-            millis(row.time()),
-            mib(row.runs[0].peak_rss),
-            mib(row.peak_rss()),
-            mib(row.runs[0].retained),
-            mib(row.size),
-        );
-    }
-    println!(
-        "
-first      the first run of a process, which looks names up; median and worst are those of the other runs
-MiB        of first and worst: VmHWM, reset before each run by writing 5 to /proc/self/clear_refs, less VmRSS at that
-           moment; free pages went back to the system before that, so none is reused unseen; the result is part of it
-kept       growth of jemalloc's stats.allocated over the first run, its result still alive
-MiB        the result itself
-bar        at {BAR_STACKS} stacks: 1000 ms and {} MiB on top for a profile, 1500 ms for a flame graph",
-        BAR_BYTES >> 20
-    );
-}
-
 /// One process: builds the heap, measures one subject on it, prints a line for each run.
-fn child(subject: Subject, stacks: u32, runs: u32) -> Result<()> {
+fn child(arguments: &[String]) -> Result<()> {
+    let [subject, stacks, runs] = arguments else { return Err("subject, stacks, runs".into()) };
+    let subject = Subject::ALL.into_iter().find(|known| known.name() == subject).ok_or("no such subject")?;
+    let (stacks, runs): (u32, u32) = (stacks.parse()?, runs.parse()?);
+    let object = || Box::new([0u8; 32]);
     if subject == Subject::JemallocPprof {
         set(b"prof.active\0", true)?;
-        let heap = heap(stacks)?;
+        let heap = heap(stacks, object)?;
         let control = jemalloc_pprof::PROF_CTL.as_ref().ok_or("jemalloc_pprof finds no profiler")?;
         for _ in 0..runs {
-            print(measure(|| control.blocking_lock().dump_pprof().map_err(|error| error.to_string().into()))?);
+            print(measure(|| control.blocking_lock().dump_pprof().map_err(|error| error.to_string().into()))?)?;
         }
         drop(heap);
         return Ok(());
@@ -211,7 +166,7 @@ fn child(subject: Subject, stacks: u32, runs: u32) -> Result<()> {
         .poll_interval(Duration::from_secs(3600))
         .start()?;
     let base = profiler.snapshot()?.id;
-    let heap = heap(stacks)?;
+    let heap = heap(stacks, object)?;
     // One a second on request.
     std::thread::sleep(Duration::from_millis(1_010));
     let later = profiler.snapshot()?.id;
@@ -226,12 +181,12 @@ fn child(subject: Subject, stacks: u32, runs: u32) -> Result<()> {
                 measure(|| Ok(profiler.heap_profile(later)?.flamegraph_since(&profiler.heap_profile(base)?)?))?
             }
             Subject::JemallocPprof => unreachable!("measured above"),
-        });
+        })?;
     }
     drop(heap);
     Ok(())
 }
 
-fn print((result, cost): (Vec<u8>, Cost)) {
-    println!("{} {} {} {}", cost.wall.as_nanos(), cost.peak_rss, cost.retained, result.len());
+fn print((result, cost): (Vec<u8>, Cost)) -> Result<()> {
+    tell(&Run { cost, size: result.len() })
 }

@@ -9,75 +9,72 @@
 //! one byte so that every one is sampled; between two snapshots one in fifty is allocated anew. Names are known after
 //! the first run, which is printed apart. `cargo test --benches` runs the smallest heap once.
 
+#[path = "common/chain.rs"]
+mod chain;
 mod common;
+#[path = "common/cost.rs"]
+mod cost;
+#[path = "common/heap.rs"]
+mod heap;
+#[path = "common/outcome.rs"]
+mod outcome;
 
-use std::io::BufRead;
-use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use common::{Cost, Result, heap, measure, median, mib, millis, set};
+use common::{Call, Column, Effort, Result, command, tell};
+use cost::{Costs, MIB, measure};
+use heap::{heap, set};
 use heapward::{ByteSize, Profiler};
+use outcome::outcome;
+use serde_json::json;
 
 heapward::install!("lg_prof_sample:0");
 
 const STACKS: [u32; 3] = [4_096, 32_768, 131_072];
 const SNAPSHOTS: usize = 20;
-const RUNS: u32 = 7;
+
+const COLUMNS: &[Column] = &[
+    Column("what", "/variant", 1.0, 0),
+    Column("stacks", "/parameters/stacks", 1.0, 0),
+    Column("snapshots", "/parameters/snapshots", 1.0, 0),
+    Column("runs", "/runs", 1.0, 0),
+    Column("first ms", "/time_ms_first", 1.0, 1),
+    Column("median ms", "/median", 1.0, 1),
+    Column("first MiB", "/peak_rss_bytes_first", MIB, 2),
+    Column("worst MiB", "/peak_rss_bytes_worst", MIB, 2),
+    Column("kept MiB", "/retained_bytes_first", MIB, 2),
+];
 
 fn main() -> Result<()> {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    if let ["--child", stacks, runs] = arguments[..] {
-        return child(stacks.parse()?, runs.parse()?);
-    }
-    let bench = arguments.contains(&"--bench");
-    let json = arguments.contains(&"--json");
-    if !json {
-        println!(
-            "\n{:>7} {:>9} {:>12} {:>12} {:>12} {:>12}",
-            "stacks", "snapshots", "first ms", "median ms", "worst MiB", "retained MiB"
-        );
-    }
-    for &stacks in if bench { &STACKS[..] } else { &STACKS[..1] } {
-        let runs = if bench { RUNS } else { 1 };
-        let child = Command::new(std::env::current_exe()?)
-            .args(["--child", &stacks.to_string(), &runs.to_string()])
-            .stderr(Stdio::inherit())
-            .output()?;
-        if !child.status.success() {
-            return Err(format!("{stacks} stacks: {}", child.status).into());
+    let mut report = match Call::read("leaks", COLUMNS) {
+        Call::Child(arguments) => return child(&arguments),
+        Call::Bench(report) => report,
+    };
+    let (stacks, runs) = match report.effort {
+        Effort::Test => (&STACKS[..1], 1),
+        Effort::Quick => (&STACKS[..], 3),
+        Effort::Full => (&STACKS[..], 7),
+    };
+    for &stacks in stacks {
+        let costs = Costs(outcome(command(&[&stacks.to_string(), &runs.to_string()])?)?);
+        if costs.0.len() != runs {
+            return Err(format!("{stacks} stacks: {} runs", costs.0.len()).into());
         }
-        let mut costs: Vec<Cost> = Vec::new();
-        for line in child.stdout.lines() {
-            let line = line?;
-            let numbers: Vec<u64> = line.split(' ').map(str::parse).collect::<std::result::Result<_, _>>()?;
-            let [wall, peak_rss, retained] = numbers[..] else { return Err(format!("`{line}`").into()) };
-            costs.push(Cost { wall: Duration::from_nanos(wall), peak_rss, retained });
-        }
-        let first = costs.first().ok_or("no runs")?.wall;
-        let time = median(costs.iter().map(|cost| cost.wall));
-        let peak = costs.iter().map(|cost| cost.peak_rss).max().unwrap_or_default();
-        let retained = costs.last().map_or(0, |cost| cost.retained);
-        if json {
-            let row = serde_json::json!({
-                "subject": "leaks", "stacks": stacks, "snapshots": SNAPSHOTS, "runs": runs,
-                "time_ms_first": millis(first), "time_ms_median": millis(time), "peak_rss_bytes_worst": peak, "retained_bytes_last": retained,
-            });
-            println!("{row}");
-        } else {
-            println!(
-                "{stacks:>7} {SNAPSHOTS:>9} {:>12.1} {:>12.1} {:>12.2} {:>12.2}",
-                millis(first),
-                millis(time),
-                mib(peak),
-                mib(retained)
-            );
-        }
+        let parameters = json!({ "stacks": stacks, "snapshots": SNAPSHOTS });
+        report.row("heapward", parameters, "ms", costs.median(), runs, costs.fields());
     }
+    report.end(
+        "\
+first      the first run of a process, which looks names up; median and worst are those of the other runs
+MiB        of first and worst: VmHWM, reset before each run, less VmRSS at that moment
+kept       growth of jemalloc's stats.allocated over the first run, its result still alive",
+    );
     Ok(())
 }
 
-fn child(stacks: u32, runs: u32) -> Result<()> {
+fn child(arguments: &[String]) -> Result<()> {
+    let [stacks, runs] = arguments else { return Err("stacks, runs".into()) };
+    let (stacks, runs): (u32, u32) = (stacks.parse()?, runs.parse()?);
     let profiler = Profiler::builder()
         .listen("off")
         .rss_threshold(ByteSize::bytes(1))
@@ -87,7 +84,7 @@ fn child(stacks: u32, runs: u32) -> Result<()> {
         .history_bytes(ByteSize::gib(4))
         .profiles_dir("off")
         .start()?;
-    let mut objects = heap(stacks)?;
+    let mut objects = heap(stacks, || Box::new([0u8; 32]))?;
     let deadline = Instant::now() + Duration::from_secs(120);
     let mut last = profiler.snapshots().last().map_or(0, |snapshot| snapshot.id);
     for round in 0..SNAPSHOTS + 2 {
@@ -113,7 +110,7 @@ fn child(stacks: u32, runs: u32) -> Result<()> {
         if report.snapshots.len() < SNAPSHOTS {
             return Err(format!("{} snapshots", report.snapshots.len()).into());
         }
-        println!("{} {} {}", cost.wall.as_nanos(), cost.peak_rss, cost.retained);
+        tell(&cost)?;
     }
     drop(objects);
     profiler.shutdown();

@@ -1,119 +1,161 @@
-//! A heap of many stacks, and what something costs on it: shared by the benchmarks.
+//! What every benchmark does: reads its command line, runs itself as a child for each variant, and prints rows.
+//!
+//! The settings of jemalloc's profiler and its hooks are one a process, so each variant is a process of its own: the
+//! benchmark starts itself with `--child` and reads what that prints, a JSON value a line. The other files of this folder are
+//! for those benchmarks that name them.
 
 use std::error::Error;
-use std::hint::black_box;
-use std::time::{Duration, Instant};
+use std::process::Command;
 
-pub type Result<T> = std::result::Result<T, Box<dyn Error>>;
+use serde::Serialize;
+use serde_json::{Value, json};
 
-/// What something took.
-#[derive(Clone, Copy, Debug)]
-pub struct Cost {
-    pub wall: Duration,
-    /// Highest RSS meanwhile, less RSS before.
-    pub peak_rss: u64,
-    /// Bytes of the heap in use afterwards, less those before: what it keeps.
-    pub retained: u64,
+pub type Result<T, E = Box<dyn Error + Send + Sync>> = std::result::Result<T, E>;
+
+/// How much is measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Effort {
+    /// `cargo test --benches`: the smallest case once, to see that it still works.
+    Test,
+    /// `--quick`: all that a change of the benchmark needs to see.
+    Quick,
+    Full,
 }
 
-/// Runs `work` and measures it; its result is alive until the last figure is read.
-pub fn measure<T>(work: impl FnOnce() -> Result<T>) -> Result<(T, Cost)> {
-    let allocated_before = allocated()?;
-    purge();
-    std::fs::write("/proc/self/clear_refs", "5")?;
-    let (before, _) = rss_and_peak()?;
-    let begun = Instant::now();
-    let result = work()?;
-    let wall = begun.elapsed();
-    let (_, peak) = rss_and_peak()?;
-    let retained = allocated()?.saturating_sub(allocated_before);
-    Ok((result, Cost { wall, peak_rss: peak.saturating_sub(before), retained }))
+/// What the command line asks for.
+pub enum Call {
+    /// To be one variant, with what `command` was given.
+    Child(Vec<String>),
+    /// To measure.
+    Bench(Report),
 }
 
-/// VmRSS and VmHWM, in bytes.
-fn rss_and_peak() -> Result<(u64, u64)> {
-    let status = std::fs::read_to_string("/proc/self/status")?;
-    let field = |name: &str| -> Result<u64> {
-        let line = status.lines().find_map(|line| line.strip_prefix(name)).ok_or("no such line in status")?;
-        let kib = line.trim().strip_suffix("kB").ok_or("not in kB")?;
-        Ok(kib.trim().parse::<u64>()? << 10)
-    };
-    Ok((field("VmRSS:")?, field("VmHWM:")?))
-}
-
-fn allocated() -> Result<u64> {
-    tikv_jemalloc_ctl::epoch::advance().map_err(|error| error.to_string())?;
-    Ok(tikv_jemalloc_ctl::stats::allocated::read().map_err(|error| error.to_string())? as u64)
-}
-
-/// Gives all free pages back to the system: whoever needs them again shows up in RSS.
-fn purge() {
-    // 4096 is MALLCTL_ARENAS_ALL.
-    let name = c"arena.4096.purge".as_ptr();
-    let (null, none) = (std::ptr::null_mut(), std::ptr::null_mut());
-    // SAFETY: the name is a C string, and this control reads and writes no value.
-    let code = unsafe { tikv_jemalloc_sys::mallctl(name, null, none, null, 0) };
-    assert_eq!(code, 0, "arena.4096.purge");
-}
-
-pub fn set(switch: &[u8], on: bool) -> Result<()> {
-    // SAFETY: both `prof.active` and `thread.prof.active` are bools.
-    unsafe { tikv_jemalloc_ctl::raw::write(switch, on) }.map_err(|error| error.to_string().into())
-}
-
-/// What is kept: a block on the heap.
-pub type Object = Box<[u8; 32]>;
-
-/// How many functions are between the heap's maker and the allocation: 2^17 paths.
-const LEVELS: u32 = 17;
-
-/// One object at the end of each of `stacks` call chains, all of the same depth. From here on nothing else is sampled:
-/// whoever takes the heap's measure allocates as it would in a service, where almost nothing is.
-pub fn heap(stacks: u32) -> Result<Vec<Object>> {
-    assert!(stacks <= 1 << LEVELS);
-    let mut heap = Vec::with_capacity(stacks as usize);
-    heap.extend((0..stacks).map(|path| descend(path, LEVELS)));
-    set(b"thread.prof.active\0", false)?;
-    Ok(heap)
-}
-
-/// Goes left or right by the lowest bit of `path`, `levels` times, and allocates.
-#[inline(always)]
-fn descend(path: u32, levels: u32) -> Object {
-    match (levels, path & 1) {
-        (0, _) => Box::new(black_box([0; 32])),
-        (_, 0) => left(path >> 1, levels - 1),
-        _ => right(path >> 1, levels - 1),
+impl Call {
+    /// The command line of the benchmark `name`, whose rows are printed in `columns`.
+    pub fn read(name: &'static str, columns: &'static [Column]) -> Self {
+        let mut arguments: Vec<String> = std::env::args().skip(1).collect();
+        if arguments.first().is_some_and(|first| first == "--child") {
+            return Self::Child(arguments.split_off(1));
+        }
+        let given = |flag: &str| arguments.iter().any(|argument| argument == flag);
+        // Cargo gives `--bench` to a benchmark that it benches, and nothing to one that it tests.
+        let effort = match (given("--bench"), given("--quick")) {
+            (false, _) => Effort::Test,
+            (true, true) => Effort::Quick,
+            (true, false) => Effort::Full,
+        };
+        let report = Report { name, columns, effort, json: given("--json"), rows: Vec::new() };
+        if report.json {
+            println!("{}", json!({ "bench": name, "machine": machine() }));
+        }
+        Self::Bench(report)
     }
 }
 
-// What `black_box` does after the call keeps it from becoming a jump, and the number keeps the two functions from being
-// merged into one.
-
-#[inline(never)]
-fn left(path: u32, levels: u32) -> Object {
-    let object = descend(path, levels);
-    black_box(0);
-    black_box(object)
+/// Where the figures were taken.
+fn machine() -> Value {
+    let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
+    let cpuinfo = read("/proc/cpuinfo");
+    let model = cpuinfo.lines().find_map(|line| line.strip_prefix("model name")).unwrap_or_default();
+    json!({
+        "cpu": model.trim_start_matches([' ', '\t', ':']),
+        "cores": std::thread::available_parallelism().map_or(0, usize::from),
+        "kernel": read("/proc/sys/kernel/osrelease").trim(),
+        "load_before": read("/proc/loadavg").split(' ').next().and_then(|load| load.parse::<f64>().ok()),
+        "rustflags": option_env!("RUSTFLAGS").unwrap_or_default(),
+        "profile": if cfg!(debug_assertions) { "debug" } else { "release" },
+    })
 }
 
-#[inline(never)]
-fn right(path: u32, levels: u32) -> Object {
-    let object = descend(path, levels);
-    black_box(1);
-    black_box(object)
+/// This program, to be run as a child with `arguments`.
+pub fn command(arguments: &[&str]) -> Result<Command> {
+    let mut command = Command::new(std::env::current_exe()?);
+    command.arg("--child").args(arguments);
+    Ok(command)
 }
 
-pub fn median<T: Copy + Ord>(values: impl Iterator<Item = T>) -> T {
+/// Of a child: one line of its outcome.
+pub fn tell(value: &impl Serialize) -> Result<()> {
+    println!("{}", serde_json::to_string(value)?);
+    Ok(())
+}
+
+/// A column of the table: title, where in the row, what the number is divided by, decimals.
+pub struct Column(pub &'static str, pub &'static str, pub f64, pub usize);
+
+impl Column {
+    fn text(&self, row: &Value) -> String {
+        match row.pointer(self.1) {
+            None | Some(Value::Null) => String::new(),
+            Some(Value::String(text)) => text.clone(),
+            Some(Value::Bool(true)) => "met".to_owned(),
+            Some(Value::Bool(false)) => "MISSED".to_owned(),
+            Some(number) => {
+                number.as_f64().map_or_else(String::new, |number| format!("{:.*}", self.3, number / self.2))
+            }
+        }
+    }
+}
+
+/// The rows of a benchmark: printed as they come with `--json`, else as one table at the end.
+pub struct Report {
+    name: &'static str,
+    columns: &'static [Column],
+    pub effort: Effort,
+    json: bool,
+    rows: Vec<Value>,
+}
+
+impl Report {
+    /// One row, with `more` fields: the figure that it is about is the `median` of `runs` runs.
+    pub fn row(&mut self, variant: &str, parameters: Value, unit: &str, median: f64, runs: usize, more: Value) {
+        let mut row = json!({
+            "variant": variant, "parameters": parameters, "unit": unit, "median": median, "runs": runs,
+        });
+        if let (Value::Object(row), Value::Object(more)) = (&mut row, more) {
+            row.extend(more);
+        }
+        self.add(row);
+    }
+
+    /// A row of these fields.
+    pub fn add(&mut self, mut row: Value) {
+        row["bench"] = self.name.into();
+        if self.json {
+            println!("{row}");
+        }
+        self.rows.push(row);
+    }
+
+    /// Prints the table, and what its columns mean.
+    pub fn end(self, notes: &str) {
+        if self.json {
+            return;
+        }
+        let (bars, rows): (Vec<Value>, Vec<Value>) = self.rows.into_iter().partition(|row| row.get("bar").is_some());
+        let cells: Vec<Vec<String>> =
+            rows.iter().map(|row| self.columns.iter().map(|column| column.text(row)).collect()).collect();
+        let width = |at: usize, title: &str| cells.iter().map(|row| row[at].len()).max().unwrap_or(0).max(title.len());
+        let widths: Vec<usize> = self.columns.iter().enumerate().map(|(at, column)| width(at, column.0)).collect();
+        let line = |cells: &[String]| {
+            let cells = cells.iter().zip(&widths).enumerate().map(|(at, (cell, &width))| match at {
+                0 => format!("{cell:<width$}"),
+                _ => format!("{cell:>width$}"),
+            });
+            println!("{}", cells.collect::<Vec<_>>().join("  ").trim_end());
+        };
+        println!("\n{}, on {}", self.name, machine());
+        line(&self.columns.iter().map(|column| column.0.to_owned()).collect::<Vec<_>>());
+        cells.iter().for_each(|row| line(row));
+        println!("\n{notes}");
+        for bar in bars {
+            println!("bar: {}", bar["text"].as_str().unwrap_or_default());
+        }
+    }
+}
+
+pub fn median<T: Copy + PartialOrd>(values: impl Iterator<Item = T>) -> T {
     let mut values: Vec<T> = values.collect();
-    values.sort_unstable();
+    values.sort_unstable_by(|a, b| a.partial_cmp(b).expect("a measured figure is a number"));
     values[values.len() / 2]
-}
-
-pub fn millis(time: Duration) -> f64 {
-    time.as_secs_f64() * 1e3
-}
-
-pub fn mib(bytes: u64) -> f64 {
-    bytes as f64 / (1u64 << 20) as f64
 }
