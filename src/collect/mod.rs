@@ -15,9 +15,12 @@ mod hash;
 mod hooks;
 mod live_set;
 mod stack_table;
+mod unwind;
 
-#[cfg(feature = "cpu")]
-pub(crate) use collector::UndisturbedUnwinding;
 pub(crate) use collector::{Capture, Collector, CollectorStats, Limits, Source};
 pub(crate) use live_set::LiveObject;
 pub(crate) use stack_table::StackId;
+#[cfg(feature = "cpu")]
+pub(crate) use unwind::UndisturbedUnwinding;
+pub use unwind::Unwinder;
+pub(crate) use unwind::{Rejected, UnwindReport};
