@@ -307,7 +307,7 @@ impl Collector {
 
     /// Estimate of the resident bytes of the tables.
     pub(crate) fn tables_bytes(&self) -> u64 {
-        self.live.resident_bytes_estimate() + self.stacks.resident_bytes_estimate()
+        self.live.resident_bytes_estimate() + self.stacks.resident_bytes_estimate() + self.unwinding.table_bytes()
     }
 
     /// Every object of the live set, with the numbers of their stacks: what the tests compare with an oracle.

@@ -151,6 +151,11 @@ impl Unwinding {
         self.chosen == Unwinder::FramePointers && self.engine.is_some_and(Engine::is_disproved)
     }
 
+    /// Estimate of the resident bytes of its table.
+    pub(super) fn table_bytes(&self) -> u64 {
+        self.engine().map_or(0, |engine| engine.rules.resident_bytes_estimate())
+    }
+
     /// What is in use, and why not a better one.
     pub(super) fn report(&self) -> UnwindReport {
         let mut report = UnwindReport {

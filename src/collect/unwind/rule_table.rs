@@ -46,6 +46,9 @@ fn line(index: usize) -> impl Iterator<Item = usize> {
 }
 
 impl RuleTable {
+    /// Of a table that is full.
+    pub(super) const BYTES: u64 = (size_of::<AtomicU64>() as u64) << INDEX_BITS;
+
     pub(super) fn new() -> io::Result<Self> {
         Ok(Self { entries: MmapSlice::new(1 << INDEX_BITS)? })
     }

@@ -93,6 +93,11 @@ impl Rules {
         })
     }
 
+    /// Estimate of the resident bytes of what is known: the first rules touch a page each.
+    pub(super) fn resident_bytes_estimate(&self) -> u64 {
+        RuleTable::BYTES.min(self.figures.lookups.load(Ordering::Relaxed).saturating_mul(4096))
+    }
+
     /// Walks up from `registers`, whose address is in `frames` already; returns how many addresses are in there.
     #[inline(always)]
     pub(super) fn walk(&self, mut registers: Registers, stack: &mut Stack, frames: &mut Frames<'_>) -> End {

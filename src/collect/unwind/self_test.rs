@@ -16,6 +16,7 @@ use super::engine::Engine;
 use super::entry::{end_of_chain, registers};
 use super::libgcc;
 use super::rules::Frames;
+use crate::system::unsample_this_thread;
 
 const ROOM: usize = 128;
 
@@ -62,7 +63,11 @@ impl Found {
 /// Tries both unwinders on this thread and on one of their own.
 pub(super) fn judge(engine: &'static Engine) -> Verdict {
     let here = judge_here(engine);
-    match std::thread::Builder::new().name("heapward-test".to_owned()).spawn(move || judge_here(engine)) {
+    let run = move || {
+        unsample_this_thread();
+        judge_here(engine)
+    };
+    match std::thread::Builder::new().name("heapward-test".to_owned()).spawn(run) {
         Ok(thread) => match thread.join() {
             Ok(there) => Verdict {
                 rules: here.rules.and(there.rules),
