@@ -176,3 +176,37 @@ pub(super) extern "C" fn try_out(
     trial.by_rules.fill(|frames| engine.walk_by_rules(from, frames));
     trial.by_frame_pointers.fill(|frames| engine.walk_by_frame_pointers(from, frames));
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_exact_stack_passes() {
+        assert_eq!(compare(&[1, 2, 3], &[1, 2, 3]), Ok(()));
+        let reason = |found: &[u64]| compare(found, &[1, 2, 3]).unwrap_err();
+        assert_eq!(reason(&[1, 2]), "of the 3 frames of a known chain of calls, the first 2 were found");
+        assert_eq!(reason(&[1, 3]), "of the 3 frames of a known chain of calls, the first 1 were found, then others");
+        assert_eq!(
+            reason(&[1, 2, 3, 4]),
+            "of the 3 frames of a known chain of calls, the first 3 were found, then others"
+        );
+        assert_eq!(reason(&[]), "of the 3 frames of a known chain of calls, the first 0 were found");
+    }
+
+    #[test]
+    fn the_chain_is_known_and_the_tables_bring_it_back() {
+        let engine: &'static Engine = Box::leak(Box::new(Engine::new().unwrap()));
+        let verdict = judge(engine);
+        assert_eq!(verdict.rules, Ok(()));
+        // One frame less, and it is no longer the known chain.
+        let chain = [on_text as *const (), innermost as *const (), middle as *const (), outermost as *const ()];
+        let frames: Vec<u64> = chain.iter().map(|function| *function as u64 + 2).collect();
+        assert!(has_chain(&frames));
+        for at in 0..frames.len() {
+            let mut frames = frames.clone();
+            frames.remove(at);
+            assert!(!has_chain(&frames), "without {at}");
+        }
+    }
+}
