@@ -15,8 +15,9 @@ use crate::system::{is_readable, thread_pointer, top_of_main_stack};
 /// Of all systems; where pages are larger, some are asked for more than once.
 const PAGE: u64 = 4096;
 
-/// Pages that one walk asks for while it finds out whether a stack is the thread's own: 2 MiB, std's size of a stack.
-const MOST_PAGES_OF_OWN: u64 = 512;
+/// Pages that one walk asks for while it finds out whether a stack is the thread's own: 8 MiB, which is the main thread's
+/// on most systems. The next walk goes on from there.
+const MOST_PAGES_OF_OWN: u64 = 2048;
 
 /// Pages that one walk asks for on a foreign stack.
 const MOST_PAGES_OF_OTHER: u32 = 64;
@@ -26,6 +27,8 @@ thread_local! {
     static OWN: Cell<(u64, u64)> = const { Cell::new((0, 0)) };
     /// A part of a foreign stack that was seen not to lead to the own one's top, not to try again at every walk.
     static OTHER: Cell<(u64, u64)> = const { Cell::new((0, 0)) };
+    /// Pages that were asked for on the way to the top, by a walk that did not get there.
+    static ASKED: Cell<(u64, u64)> = const { Cell::new((0, 0)) };
 }
 
 /// What a walk may read.
@@ -69,14 +72,17 @@ impl Stack {
         }
         // What was seen of the own stack need not be asked for again.
         let goal = if seen_high == top && page < seen_low { seen_low } else { top };
-        let mut next = page;
+        let (asked_low, asked_high) = ASKED.get();
+        let mut next = if page >= asked_low && page < asked_high { asked_high } else { page };
+        let last = next.saturating_add(MOST_PAGES_OF_OWN * PAGE);
         while next < goal {
             if !is_readable(next) {
                 OTHER.set((page, next.saturating_add(PAGE)));
                 return other();
             }
             next = next.saturating_add(PAGE);
-            if next.saturating_sub(page) > MOST_PAGES_OF_OWN * PAGE {
+            if next >= last {
+                ASKED.set((page, next));
                 return other();
             }
         }
@@ -155,6 +161,26 @@ mod tests {
         })
         .join()
         .unwrap();
+    }
+
+    #[test]
+    fn a_deep_stack_is_asked_for_in_parts() {
+        // Room for what is above the first page that a walk asks for.
+        let deep = |bytes: u64| {
+            std::thread::Builder::new().stack_size(64 << 20).spawn(move || {
+                let sp = here() - bytes;
+                let mut walks = 1;
+                while Stack::at(sp).pages > 0 {
+                    walks += 1;
+                    assert!(walks < 100);
+                }
+                walks
+            })
+        };
+        let most = MOST_PAGES_OF_OWN * PAGE;
+        for (bytes, walks) in [(most / 2, 1), (most * 3 / 2, 2), (most * 9 / 2, 5)] {
+            assert_eq!(deep(bytes).unwrap().join().unwrap(), walks, "{bytes}");
+        }
     }
 
     /// Some pages with one in their midst that cannot be read.
