@@ -10,7 +10,7 @@ use std::ffi::c_void;
 use std::hint::black_box;
 use std::path::Path;
 use std::process::Command;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use common::{fail_fast, memory, profiler, set_sampled, step, wait_until};
@@ -78,6 +78,34 @@ fn stacks_through_a_library_are_whole() {
         assert_whole(&profiler, || call(&library));
         library.close().unwrap();
     }
+
+    step("while others walk");
+    let before = figure(&profiler, "module_refreshes");
+    let stop = AtomicBool::new(false);
+    let other = folder.path().join("libother.so");
+    compile(&other, 256);
+    let library = load(&other);
+    std::thread::scope(|scope| {
+        for _ in 0..3 {
+            scope.spawn(|| {
+                while !stop.load(Ordering::Relaxed) {
+                    call(&library);
+                    set_sampled(true);
+                    black_box((0..10).map(|n| vec![0u8; n * 100]).collect::<Vec<_>>());
+                    set_sampled(false);
+                }
+            });
+        }
+        wait_until("waiting for refreshes", || {
+            let library = load(&file);
+            call(&library);
+            library.close().unwrap();
+            figure(&profiler, "module_refreshes") >= before + 10
+        });
+        stop.store(true, Ordering::Relaxed);
+    });
+    let compared = profiler.compared_unwinders();
+    assert_eq!(compared.equal, compared.walks, "{compared:x?}");
     assert_eq!(figure(&profiler, "truncated_stacks"), 0);
     profiler.shutdown();
 }

@@ -115,7 +115,7 @@ fn read_dynamic(
     const DT_STRSZ: u64 = 10;
     const DT_SONAME: u64 = 14;
     let count = (dynamic.end - dynamic.start) as usize / size_of::<[u64; 2]>();
-    if dynamic.start % 8 != 0 {
+    if dynamic.start & 7 != 0 {
         return;
     }
     // SAFETY: the section lies in a readable segment of a loaded file, which stays loaded while the linker's lock is held,

@@ -102,7 +102,7 @@ mod tests {
     use super::*;
 
     fn rule(n: u64) -> Rule {
-        Rule::new(n % 2 == 0, 8 + (n % 8000) as i64 * 8, (n % 3 == 0).then_some(-8 - (n % 4000) as i64 * 8)).unwrap()
+        Rule::new(n & 1 == 0, 8 + (n % 8000) as i64 * 8, (n & 6 == 0).then_some(-8 - (n % 4000) as i64 * 8)).unwrap()
     }
 
     #[test]

@@ -132,6 +132,8 @@ impl Tables {
         }
         let mut frames = EhFrame::from(frames);
         frames.set_address_size(8);
+        #[cfg(target_arch = "aarch64")]
+        frames.set_vendor(gimli::Vendor::AArch64);
         let common =
             |frames: &EhFrame<Bytes>, bases: &BaseAddresses, at: EhFrameOffset| frames.cie_from_offset(bases, at);
         let entry = frames.fde_from_offset(&bases, at, common)?;
