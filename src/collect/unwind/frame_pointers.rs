@@ -42,11 +42,16 @@ pub(super) fn walk(registers: &mut Registers, code: &Range<u64>, stack: &mut Sta
 mod tests {
     use super::*;
 
-    /// Walks a list that begins at word `first` of `words`, where numbers below 100 are turned into addresses of words.
+    /// Walks a list that begins at word `first` of `words`, where numbers below 100 are turned into addresses of words,
+    /// and those from 100 to 199 into ones that are a byte higher.
     fn walk_list(words: &[u64], first: u64) -> (Chain, Vec<u64>) {
         let mut words = words.to_vec();
         let start = words.as_ptr() as u64;
-        let at = |word: u64| if word < 100 { start + word * 8 } else { word };
+        let at = |word: u64| match word {
+            0..100 => start + word * 8,
+            100..200 => start + (word - 100) * 8 + 1,
+            other => other,
+        };
         words.iter_mut().for_each(|word| *word = at(*word));
         let mut registers = Registers { pc: 1000, sp: start, fp: at(first) };
         let mut room = [0; 6];
@@ -67,13 +72,13 @@ mod tests {
     fn what_is_no_list_is_not_followed() {
         let truncated = Chain::Ended(End::Truncated);
         // To itself, backwards, to a place between two words, off the stack.
-        for next in [1, 0, 100_001, 100_000, 1 << 46, u64::MAX, u64::MAX - 15] {
-            let words = [7777, next, 1001, 7777, 7777];
+        for next in [1, 0, 103, 100_000, 1 << 46, u64::MAX, u64::MAX - 15] {
+            let words = [7777, next, 1001, 7777, 7777, 7777];
             assert_eq!(walk_list(&words, 1), (truncated, vec![1000, 1001]), "{next:#x}");
         }
         // With half of its last element off the stack.
         assert_eq!(walk_list(&[7777, 3, 1001, 7777], 1), (truncated, vec![1000, 1001]));
-        for first in [1 << 46, 1234567, u64::MAX - 7] {
+        for first in [1 << 46, 1234567, 100, u64::MAX - 7] {
             assert_eq!(walk_list(&[1, 2, 3], first), (truncated, vec![1000]), "{first:#x}");
         }
     }

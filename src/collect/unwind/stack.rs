@@ -164,6 +164,28 @@ mod tests {
     }
 
     #[test]
+    fn what_is_below_a_hole_is_not_the_own_stack() {
+        std::thread::Builder::new()
+            .stack_size(1 << 20)
+            .spawn(|| {
+                let hole = (here() - (200 << 10)) & !(PAGE - 1);
+                let protect = |how| {
+                    // SAFETY: a page of this thread's stack that is far below what is in use.
+                    assert_eq!(unsafe { libc::mprotect(hole as *mut _, PAGE as usize, how) }, 0);
+                };
+                protect(libc::PROT_NONE);
+                for _ in 0..2 {
+                    assert!(!Stack::at(hole - (100 << 10)).reaches(hole + 8));
+                }
+                assert_eq!(Stack::at(hole + PAGE).pages, 0, "and what is above it is");
+                protect(libc::PROT_READ | libc::PROT_WRITE);
+            })
+            .unwrap()
+            .join()
+            .unwrap();
+    }
+
+    #[test]
     fn a_deep_stack_is_asked_for_in_parts() {
         // Room for what is above the first page that a walk asks for.
         let deep = |bytes: u64| {
