@@ -26,6 +26,8 @@ unsafe extern "C" {
     fn edge_with_frame_pointer_return();
     /// Has tables that say that its frame is of 65,520 bytes.
     fn edge_with_far_caller(callback: Callback, argument: *mut c_void);
+    /// Ends with a call, which returns into the next function: other tables are right there.
+    fn edge_last_call(callback: Callback, argument: *mut c_void);
     /// Calls on another stack, which ends at `top`.
     fn edge_on_stack(callback: Callback, argument: *mut c_void, top: u64);
     /// Tables that say that the caller of the coroutine is nobody.
@@ -71,6 +73,20 @@ std::arch::global_asm!(
     ".cfi_def_cfa_offset 8",
     "ret",
     ".cfi_endproc",
+    ".globl edge_last_call",
+    "edge_last_call:",
+    ".cfi_startproc",
+    "sub rsp, 40",
+    ".cfi_def_cfa_offset 48",
+    "mov rax, rdi",
+    "mov rdi, rsi",
+    "call rax",
+    ".cfi_endproc",
+    "edge_next:",
+    ".cfi_startproc",
+    "add rsp, 40",
+    "ret",
+    ".cfi_endproc",
     ".globl edge_on_stack",
     "edge_on_stack:",
     "push rbp",
@@ -112,6 +128,7 @@ fn a_walk_ends_where_the_stack_is_not_what_it_should_be() {
     }
     profiler.compare_unwinders().unwrap();
     assembly_without_tables(&profiler);
+    a_call_at_the_end_of_a_function(&profiler);
     coroutines(&profiler);
     a_signal_on_its_own_stack(&profiler);
     the_smallest_of_stacks(&profiler);
@@ -230,6 +247,13 @@ fn assembly_without_tables(profiler: &Profiler) {
         unsafe { edge_without_tables(allocate, std::ptr::null_mut(), frame_pointer) };
         assert!((2..20).contains(&depth(profiler)));
     }
+}
+
+fn a_call_at_the_end_of_a_function(profiler: &Profiler) {
+    step("a call at the end of a function");
+    // SAFETY: the function calls `allocate` and returns.
+    unsafe { edge_last_call(allocate, std::ptr::null_mut()) };
+    assert!(depth(profiler) > 10, "up to the thread's root");
 }
 
 fn coroutines(profiler: &Profiler) {

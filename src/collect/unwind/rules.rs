@@ -33,7 +33,9 @@ impl Desk {
 
     /// Takes it if it is free. Never waits: a thread that is interrupted in its seat may be the one that asks.
     fn sit(&self) -> Option<Seat<'_>> {
-        self.taken.compare_exchange(false, true, Ordering::Acquire, Ordering::Relaxed).is_ok().then_some(Seat(self))
+        let taken = self.taken.compare_exchange(false, true, Ordering::Acquire, Ordering::Relaxed);
+        // Not before it is known: a seat that is dropped leaves the desk.
+        taken.ok().map(|_| Seat(self))
     }
 }
 
@@ -241,5 +243,51 @@ impl<'a> Frames<'a> {
 
     pub(super) fn as_slice(&self) -> &[u64] {
         self.room.get(..self.len).unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn here() -> u64 {
+        here as *const () as u64 + 1
+    }
+
+    #[test]
+    fn a_rule_is_looked_up_once() {
+        let rules = Rules::new().unwrap();
+        for _ in 0..2 {
+            assert!(rules.known.find(here()).is_some() || matches!(rules.look_up(here()), Lookup::Found(_)));
+        }
+        assert_eq!(rules.figures.lookups.load(Ordering::Relaxed), 1);
+        assert!(matches!(rules.look_up(8), Lookup::Nothing), "no code");
+    }
+
+    #[test]
+    fn tables_of_a_file_that_is_gone_are_not_read() {
+        let mut rules = Rules::new().unwrap();
+        rules.tables.get_mut().iter_mut().for_each(Tables::be_stale);
+        assert!(matches!(rules.look_up(here()), Lookup::Borrow));
+        // And where no list has it yet.
+        rules.tables.get_mut().clear();
+        assert!(matches!(rules.look_up(here()), Lookup::Borrow));
+        assert!(matches!(rules.look_up(8), Lookup::Nothing));
+    }
+
+    #[test]
+    fn with_no_desk_free_the_walk_is_libgccs() {
+        let rules = Rules::new().unwrap();
+        let seats: Vec<Seat<'_>> = rules.desks.iter().map(|desk| desk.sit().unwrap()).collect();
+        assert!(rules.desks.iter().all(|desk| desk.sit().is_none()));
+        assert!(matches!(rules.look_up(here()), Lookup::Borrow));
+        // Nor can the list be replaced: somebody may be reading it.
+        rules.generation.store(0, Ordering::Relaxed);
+        rules.refresh();
+        assert_eq!(rules.figures.refreshes.load(Ordering::Relaxed), 0);
+        drop(seats);
+        rules.refresh();
+        assert_eq!(rules.figures.refreshes.load(Ordering::Relaxed), 1);
+        assert!(matches!(rules.look_up(here()), Lookup::Found(_)));
     }
 }

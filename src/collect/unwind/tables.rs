@@ -174,3 +174,15 @@ fn rule_of(row: &UnwindTableRow<usize, SmallRows>, common: &CommonInformationEnt
     }
     Rule::new(from_fp, offset, saved).map(Finding::Rule)
 }
+
+#[cfg(test)]
+impl Tables {
+    /// As those of a file that was unloaded, with another in its place: reading them would crash.
+    pub(super) fn be_stale(&mut self) {
+        self.stays = false;
+        for range in [&mut self.index_bytes, &mut self.frames] {
+            *range = 4096..8192;
+        }
+        self.index = 4096;
+    }
+}
