@@ -29,6 +29,10 @@ fn the_best_that_works_is_in_use() {
         other => panic!("{other}: {auto}"),
     }
 
+    for figure in ["truncated_stacks", "borrowed_stacks"] {
+        assert_eq!(auto[figure], 0, "the self-test's walks are not the service's: {auto}");
+    }
+
     let (framehop, _) = run("", Some("framehop"));
     assert_eq!(names(&framehop), ["framehop", "framehop"]);
     assert!(reason(&framehop, "frame_pointers").contains("HEAPWARD_UNWINDER"), "{framehop}");

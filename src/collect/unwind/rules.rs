@@ -73,6 +73,13 @@ pub(super) struct Figures {
     pub(super) refreshes: AtomicU64,
 }
 
+impl Figures {
+    pub(super) fn forget(&self) {
+        self.truncated.store(0, Ordering::Relaxed);
+        self.borrowed.store(0, Ordering::Relaxed);
+    }
+}
+
 enum Lookup {
     Found(Rule),
     Nothing,
