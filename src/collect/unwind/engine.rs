@@ -212,3 +212,37 @@ pub(super) extern "C" fn walk_and_compare(
         comparison::compare(frames.as_slice(), room as usize, from.pc);
     });
 }
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::super::entry::doubting;
+    use super::super::self_test;
+    use super::*;
+
+    pub(in super::super) extern "C" fn doubt_here(
+        engine: *mut c_void,
+        _unused: usize,
+        _unused_too: usize,
+        sp: u64,
+        fp: u64,
+        return_address: u64,
+    ) {
+        // SAFETY: the test below hands its engine, which is never freed.
+        let engine = unsafe { &*engine.cast::<Engine>() };
+        let mut room = [0; COMPARED];
+        let mut frames = Frames::new(&mut room);
+        engine.doubt(registers(sp, fp, return_address), &mut frames);
+        assert!(frames.len() > 5, "the stack is that of the rules");
+    }
+
+    #[test]
+    fn frame_pointers_that_lie_are_found_out() {
+        let engine: &'static Engine = Box::leak(Box::new(Engine::new().unwrap()));
+        // As most builds are; one with frame pointers throughout has nothing to find out.
+        let lie = self_test::judge(engine).frame_pointers.is_err();
+        assert!(!engine.is_disproved());
+        // SAFETY: `doubt_here` gets the engine, and only during this call.
+        unsafe { doubting(std::ptr::from_ref(engine).cast_mut().cast(), 0, 0) };
+        assert_eq!(engine.is_disproved(), lie);
+    }
+}

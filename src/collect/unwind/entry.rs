@@ -73,6 +73,12 @@ entry! {
     end_of_chain(trial: *mut Trial<'_>, _unused: usize, _unused_too: usize) => try_out
 }
 
+#[cfg(test)]
+entry! {
+    /// Doubts frame pointers from here.
+    doubting(engine: *mut c_void, _unused: usize, _unused_too: usize) => super::engine::tests::doubt_here
+}
+
 /// What an entry hands on.
 #[inline(always)]
 pub(super) fn registers(sp: u64, fp: u64, return_address: u64) -> Registers {
