@@ -21,6 +21,7 @@ mod system;
 pub mod testing;
 
 pub use analysis::{Grouping, Site};
+pub use collect::Unwinder;
 pub use error::{Error, ErrorKind, Result};
 pub use handle::{
     Age, Amount, Builder, Diff, DiffAmounts, DiffRow, Estimate, HeapProfile, HeapTotals, Moment, Profiler,
@@ -37,6 +38,6 @@ pub use profiler::{
 pub use snapshot::Selector;
 
 #[doc(hidden)]
-pub use handle::LiveSample;
+pub use handle::{ComparedUnwinders, LiveSample};
 #[doc(hidden)]
 pub use install::__private;

@@ -36,6 +36,11 @@ fn keep_what_was_sampled_meanwhile() -> Vec<Vec<u8>> {
 
 #[test]
 fn cpu_and_heap_are_profiled_at_once() {
+    if std::env::var_os("HEAPWARD_UNWINDER").is_none() {
+        let mut with_libgccs = std::process::Command::new(std::env::current_exe().unwrap());
+        let status = with_libgccs.env("HEAPWARD_UNWINDER", "jemalloc").status().unwrap();
+        assert!(status.success(), "with libgcc's unwinder");
+    }
     let profiler = Profiler::builder().listen("127.0.0.1:0").rss_threshold(ByteSize::gib(1 << 20)).start().unwrap();
     let client = Client::Tcp(profiler.address().unwrap());
     let stop = Arc::new(AtomicBool::new(false));
@@ -59,7 +64,10 @@ fn cpu_and_heap_are_profiled_at_once() {
     let unwinder = unwinder_of_the_heap();
     let asked = ask(3);
     wait_for("the profile to be under way", || waits().then_some(()));
-    assert_ne!(unwinder_of_the_heap(), unwinder, "it is shielded from the signal");
+    // heapward's own need no shield, and have one only in front of libgcc's.
+    let is_libgccs = client.get("/api/memory").expect(200).json()["unwinder"]["name"] == "jemalloc";
+    assert_eq!(is_libgccs, std::env::var_os("HEAPWARD_UNWINDER").is_some());
+    assert_eq!(unwinder_of_the_heap() != unwinder, is_libgccs, "it is shielded from the signal");
     let kept = keep_what_was_sampled_meanwhile();
     let second = client.get("/debug/pprof/profile?seconds=1");
     assert_eq!((second.status, second.header("x-go-pprof")), (409, Some("1")));

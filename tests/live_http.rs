@@ -276,7 +276,7 @@ fn top_shows_the_leak(client: &Client) {
 }
 
 /// Every gauge that is promised: where it is in `/api/memory`, and its name in `/metrics`.
-const GAUGES: [(&str, &str); 36] = [
+const GAUGES: [(&str, &str); 40] = [
     ("/memory/rss_bytes", "heapward_process_rss_bytes"),
     ("/memory/virtual_bytes", "heapward_process_virtual_bytes"),
     ("/memory/swap_bytes", "heapward_process_swap_bytes"),
@@ -303,6 +303,10 @@ const GAUGES: [(&str, &str); 36] = [
     ("/collector/dropped_samples", "heapward_dropped_samples_total"),
     ("/collector/dropped_stacks", "heapward_dropped_stacks_total"),
     ("/collector/cached_symbols_bytes", "heapward_cached_symbols_bytes"),
+    ("/unwinder/truncated_stacks", "heapward_truncated_stacks_total"),
+    ("/unwinder/borrowed_stacks", "heapward_borrowed_stacks_total"),
+    ("/unwinder/rule_lookups", "heapward_unwind_rule_lookups_total"),
+    ("/unwinder/module_refreshes", "heapward_module_refreshes_total"),
     ("/snapshots/rss_above_threshold", "heapward_snapshots_total{reason=\"rss_above_threshold\"}"),
     ("/snapshots/requested", "heapward_snapshots_total{reason=\"requested\"}"),
     ("/snapshots/last_time", "heapward_last_snapshot_timestamp_seconds"),
@@ -346,6 +350,11 @@ fn gauges_are_in_json_and_in_prometheus(client: &Client) {
     }
     assert_eq!(sample("heapward_snapshots_total{reason=\"requested\"}"), Some(3.0));
     assert_eq!(memory["collector"]["source"], "hooks");
+    let name = memory["unwinder"]["name"].as_str().unwrap();
+    for unwinder in ["frame_pointers", "eh_frame", "jemalloc"] {
+        let in_use = f64::from(u8::from(unwinder == name));
+        assert_eq!(sample(&format!("heapward_unwinder{{name=\"{unwinder}\"}}")), Some(in_use), "{unwinder}");
+    }
     for name in ["heapward_process_rss_bytes", "heapward_allocator_allocated_bytes", "heapward_live_samples"] {
         assert!(sample(name).unwrap() > 0.0, "{name}");
     }

@@ -45,7 +45,7 @@ pub struct Told {
 }
 
 /// All that can be asked for; `jemalloc` is what this release falls back to.
-pub const UNWINDERS: [&str; 3] = ["jemalloc", "framehop", "frame_pointers"];
+pub const UNWINDERS: [&str; 3] = ["jemalloc", "eh_frame", "frame_pointers"];
 
 /// Whatever heapward chooses.
 pub const DEFAULT: &str = "auto";

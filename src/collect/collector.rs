@@ -8,10 +8,11 @@ use super::hooks;
 use super::live_copy::LiveCopy;
 use super::live_set::{LiveObject, LiveSet, NewObject};
 use super::stack_table::StackTable;
+#[cfg(feature = "cpu")]
+use super::unwind::UndisturbedUnwinding;
+use super::unwind::{Comparison, UnwindReport, Unwinder, Unwinding};
 use crate::error::{Error, ErrorKind, Result};
 use crate::profile::{Cohorts, PackedTotals, SampleInterval, Sums, Totals, Whole};
-#[cfg(feature = "cpu")]
-use crate::system::BacktraceHook;
 use crate::system::{CoarseClock, ForkMark, Profiling, ProfilingOptions};
 
 /// How much the collector may hold.
@@ -106,22 +107,6 @@ pub(crate) struct CollectorStats {
     pub(crate) tables_bytes: u64,
 }
 
-/// While it lives, stacks are walked with SIGPROF held back.
-#[cfg(feature = "cpu")]
-pub(crate) struct UndisturbedUnwinding {
-    before: BacktraceHook,
-}
-
-#[cfg(feature = "cpu")]
-impl Drop for UndisturbedUnwinding {
-    fn drop(&mut self) {
-        if let Err(error) = Profiling::set_backtrace_hook(self.before) {
-            // Harmless: stacks are walked all the same.
-            tracing::warn!("heapward: SIGPROF is still held back while stacks are walked: {error}");
-        }
-    }
-}
-
 /// The one that [`Collector::start`] made.
 static ONLY: OnceLock<&'static Collector> = OnceLock::new();
 
@@ -137,14 +122,15 @@ pub(crate) struct Collector {
     /// Whether somebody asked for sampling to stop.
     paused: AtomicBool,
     fork: ForkMark,
+    unwinding: Unwinding,
     /// Only one capture at a time, so that epochs end in the order of their numbers.
     capturing: Mutex<()>,
 }
 
 impl Collector {
     /// The collector of this process, sampling from now on: created by the first call, resumed by a later one, which
-    /// keeps the first one's limits.
-    pub(crate) fn start(limits: Limits, source: Source) -> Result<&'static Self> {
+    /// keeps the first one's limits and unwinder.
+    pub(crate) fn start(limits: Limits, source: Source, unwinder: Unwinder) -> Result<&'static Self> {
         static STARTING: Mutex<()> = Mutex::new(());
         Self::refuse_in_child()?;
         let _one_at_a_time = STARTING.lock().unwrap_or_else(PoisonError::into_inner);
@@ -154,7 +140,7 @@ impl Collector {
             collector.resume()?;
             return Ok(collector);
         }
-        let collector: &'static Self = Box::leak(Box::new(Self::new(limits, source, options)?));
+        let collector: &'static Self = Box::leak(Box::new(Self::new(limits, source, unwinder, options)?));
         if source == Source::Hooks {
             hooks::install(collector)?;
         }
@@ -163,7 +149,7 @@ impl Collector {
         Ok(ONLY.get_or_init(|| collector))
     }
 
-    fn new(limits: Limits, source: Source, options: ProfilingOptions) -> Result<Self> {
+    fn new(limits: Limits, source: Source, unwinder: Unwinder, options: ProfilingOptions) -> Result<Self> {
         let stacks = StackTable::new(limits.stacks)
             .map_err(|error| Error::io("reserving address space for the stack table", error))?;
         let collector = Self {
@@ -176,6 +162,7 @@ impl Collector {
             partial: AtomicU8::new(0),
             paused: AtomicBool::new(false),
             fork: ForkMark::new().map_err(|error| Error::io("preparing for forks of the process", error))?,
+            unwinding: Unwinding::start(unwinder),
             capturing: Mutex::new(()),
         };
         if !options.all_threads {
@@ -292,7 +279,7 @@ impl Collector {
 
     /// Estimate of the resident bytes of the tables.
     pub(crate) fn tables_bytes(&self) -> u64 {
-        self.live.resident_bytes_estimate() + self.stacks.resident_bytes_estimate()
+        self.live.resident_bytes_estimate() + self.stacks.resident_bytes_estimate() + self.unwinding.table_bytes()
     }
 
     /// Every object of the live set, with the numbers of their stacks: what the tests compare with an oracle.
@@ -309,11 +296,26 @@ impl Collector {
         Profiling::set_active(false)
     }
 
-    /// Until what is returned is dropped, stacks are walked with SIGPROF held back: libgcc's unwinder must not be
-    /// interrupted by a CPU profiler's signal and run once more inside of itself.
+    /// Until what is returned is dropped, libgcc's unwinder walks with SIGPROF held back: it must not be interrupted by a
+    /// CPU profiler's signal and run once more inside of itself.
     #[cfg(feature = "cpu")]
     pub(crate) fn shield_unwinding(&self) -> Result<UndisturbedUnwinding> {
-        Ok(UndisturbedUnwinding { before: hooks::shield_unwinding()? })
+        self.unwinding.shield()
+    }
+
+    /// Which unwinder is in use, and why not a better one.
+    pub(crate) fn unwinder(&self) -> UnwindReport {
+        self.unwinding.report()
+    }
+
+    /// Has every stack walked by libgcc as well and compared, from now on, for heapward's own tests.
+    pub(crate) fn compare_unwinders(&self) -> Result<()> {
+        self.unwinding.compare()
+    }
+
+    /// What came of that so far.
+    pub(crate) fn compared_unwinders(&self) -> Comparison {
+        self.unwinding.compared()
     }
 
     /// Samples again.
@@ -322,8 +324,10 @@ impl Collector {
         Profiling::set_active(true)
     }
 
-    /// Looks whether somebody else has switched jemalloc's profiler off or reset it, which nothing tells.
+    /// Looks whether somebody else has switched jemalloc's profiler off or reset it, and whether libraries were loaded,
+    /// which nothing tells.
     pub(crate) fn check(&self) {
+        self.unwinding.refresh();
         if !self.paused.load(Ordering::Relaxed) && !Profiling::is_active() {
             self.set_partial(Partial::Paused);
         }

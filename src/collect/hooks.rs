@@ -24,6 +24,13 @@ fn collector() -> Option<&'static Collector> {
     unsafe { COLLECTOR.load(Ordering::Acquire).as_ref() }.filter(|collector| !collector.is_quiet())
 }
 
+/// Whether this is a forked child, where nothing is collected.
+#[inline]
+pub(super) fn is_quiet() -> bool {
+    // SAFETY: null, or the `&'static Collector` that `install` stored.
+    unsafe { COLLECTOR.load(Ordering::Acquire).as_ref() }.is_some_and(Collector::is_quiet)
+}
+
 /// jemalloc's sample hook: runs before `malloc` returns, with none of jemalloc's profiling locks held.
 unsafe extern "C" fn sample(
     address: *const c_void,

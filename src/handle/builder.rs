@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::Profiler;
+use crate::collect::Unwinder;
 use crate::error::{Error, Result};
 use crate::policy::{Symbolize, Threshold};
 use crate::profile::ByteSize;
@@ -97,6 +98,13 @@ impl Builder {
     /// Default [`DEFAULT_MAX_LIVE_SAMPLES`](crate::DEFAULT_MAX_LIVE_SAMPLES); variable `HEAPWARD_MAX_LIVE_SAMPLES`.
     pub fn max_live_samples(mut self, samples: usize) -> Self {
         self.config.limits.live_objects = samples;
+        self
+    }
+
+    /// What walks the stacks of samples. One that does not work in this program is replaced by the next that does.
+    /// Default [`Unwinder::Auto`]; variable `HEAPWARD_UNWINDER`: `auto`, `frame_pointers`, `eh_frame` or `jemalloc`.
+    pub fn unwinder(mut self, unwinder: Unwinder) -> Self {
+        self.config.unwinder = unwinder;
         self
     }
 

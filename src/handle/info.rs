@@ -58,6 +58,17 @@ pub struct TopSite {
     pub inuse: Option<Amount>,
 }
 
+/// The unwinder in use beside libgcc's, for heapward's own tests.
+#[doc(hidden)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ComparedUnwinders {
+    pub name: &'static str,
+    pub walks: u64,
+    pub equal: u64,
+    pub frames: u64,
+    pub last_in_common: Option<u64>,
+}
+
 /// One sampled object, for heapward's own tests.
 #[doc(hidden)]
 #[derive(Clone, Copy, Debug)]

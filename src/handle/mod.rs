@@ -13,5 +13,5 @@ pub use builder::Builder;
 pub use diff::{Age, Amount, Diff, DiffAmounts, DiffRow, Moment};
 pub use estimate::Estimate;
 pub use heap_profile::{HeapProfile, HeapTotals};
-pub use info::{LiveSample, SnapshotInfo, TopSite};
+pub use info::{ComparedUnwinders, LiveSample, SnapshotInfo, TopSite};
 pub use profiler::{Profiler, start};

@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 
 use super::folder;
 use super::slot::Slot;
-use super::{Builder, Diff, HeapProfile, LiveSample, SnapshotInfo, TopSite};
+use super::{Builder, ComparedUnwinders, Diff, HeapProfile, LiveSample, SnapshotInfo, TopSite};
 use crate::analysis::{Grouping, Question, Sort, Top};
-use crate::collect::{Collector, LiveObject, Source};
+use crate::collect::{Collector, LiveObject, Rejected, Source, UnwindReport};
 use crate::error::{Error, ErrorKind, Result};
 use crate::http::{Bound, Routes};
 use crate::profile::{ByteSize, INUSE_SPACE, Trim};
@@ -66,7 +66,7 @@ impl Profiler {
         let threshold = config.rss_threshold;
         let gauges = Gauges::open(Instant::now())?;
         let source = if config.use_hooks { Collector::best_source() } else { Source::Dump };
-        let collector = Collector::start(config.limits, source)?;
+        let collector = Collector::start(config.limits, source, config.unwinder)?;
         let mut workers = Workers::start(config, collector, gauges, &slot)?;
         if let Some(server) = &mut server {
             close_in_child(server.descriptor());
@@ -76,13 +76,15 @@ impl Profiler {
                 wait(&started)?.map_err(|error| Error::io("starting the server's runtime", error))?;
             }
         }
+        log_unwinder(&collector.unwinder());
         tracing::info!(
-            "heapward: one sample in {} on average, by {}; snapshots above {threshold} RSS; {}",
+            "heapward: one sample in {} on average, by {}, stacks by {}; snapshots above {threshold} RSS; {}",
             ByteSize::bytes(collector.interval().bytes()),
             match collector.source() {
                 Source::Hooks => "jemalloc's hooks",
                 Source::Dump => "jemalloc's dumps",
             },
+            collector.unwinder().in_use,
             match &server {
                 Some(server) => format!("serving on {}", server.describe()),
                 None => "not serving".to_owned(),
@@ -275,6 +277,27 @@ impl Profiler {
         collector.live_objects().into_iter().map(sample).collect()
     }
 
+    /// Has every stack walked by libgcc as well from now on, for heapward's own tests.
+    #[doc(hidden)]
+    pub fn compare_unwinders(&self) -> Result<()> {
+        self.shared()?.collector().compare_unwinders()
+    }
+
+    /// What came of that, for heapward's own tests.
+    #[doc(hidden)]
+    pub fn compared_unwinders(&self) -> ComparedUnwinders {
+        let Ok(shared) = self.shared() else { return ComparedUnwinders::default() };
+        let report = shared.collector().unwinder();
+        let compared = shared.collector().compared_unwinders();
+        ComparedUnwinders {
+            name: report.in_use.name(),
+            walks: compared.walks,
+            equal: compared.equal,
+            frames: compared.frames,
+            last_in_common: compared.last_in_common,
+        }
+    }
+
     /// The distinct epochs of a snapshot's cohorts, rising, for heapward's own tests.
     #[doc(hidden)]
     pub fn snapshot_epochs(&self, snapshot: Selector) -> Result<Vec<u32>> {
@@ -354,4 +377,15 @@ fn wait<T>(answer: &Receiver<T>) -> Result<T> {
         };
         Error::new(ErrorKind::Busy, message)
     })
+}
+
+/// Says why the unwinder is not a better one; louder where that one was asked for.
+fn log_unwinder(report: &UnwindReport) {
+    for Rejected { unwinder, reason } in &report.rejected {
+        if *unwinder == report.asked {
+            tracing::warn!("heapward: the unwinder {unwinder} was asked for and does not work here: {reason}");
+        } else {
+            tracing::info!("heapward: stacks are not walked by {unwinder}: {reason}");
+        }
+    }
 }

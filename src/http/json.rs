@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use self::rss::Rss;
 use crate::analysis::{Amount, Top, TopRow};
-use crate::collect::{CollectorStats, Source};
+use crate::collect::{CollectorStats, Source, UnwindReport};
 use crate::profile::{AllocatorMemory, Reading};
 use crate::profiler::Shared;
 use crate::snapshot::Snapshot;
@@ -182,6 +182,7 @@ pub(super) struct MemoryReport {
     /// Which control group the limit is taken from.
     cgroup: String,
     collector: CollectorReport,
+    unwinder: UnwinderReport,
     snapshots: SnapshotReport,
     watcher: WatcherReport,
 }
@@ -207,6 +208,43 @@ struct CollectorReport {
     cached_symbols: usize,
     /// About what the remembered names take.
     cached_symbols_bytes: usize,
+}
+
+/// What walks the stacks of samples.
+#[derive(Serialize)]
+struct UnwinderReport {
+    name: &'static str,
+    /// As set.
+    asked: &'static str,
+    /// Those that would be better, and why they are not used.
+    rejected: Vec<RejectedUnwinder>,
+    /// These are of heapward's own unwinders: `null` for jemalloc's, which does not tell.
+    truncated_stacks: Option<u64>,
+    borrowed_stacks: Option<u64>,
+    rule_lookups: Option<u64>,
+    module_refreshes: Option<u64>,
+}
+
+#[derive(Serialize)]
+struct RejectedUnwinder {
+    name: &'static str,
+    reason: String,
+}
+
+impl UnwinderReport {
+    fn of(report: UnwindReport) -> Self {
+        let figures = report.figures;
+        let rejected = report.rejected.into_iter();
+        Self {
+            name: report.in_use.name(),
+            asked: report.asked.name(),
+            rejected: rejected.map(|one| RejectedUnwinder { name: one.unwinder.name(), reason: one.reason }).collect(),
+            truncated_stacks: figures.map(|figures| figures.truncated),
+            borrowed_stacks: figures.map(|figures| figures.borrowed),
+            rule_lookups: figures.map(|figures| figures.lookups),
+            module_refreshes: figures.map(|figures| figures.refreshes),
+        }
+    }
 }
 
 #[derive(Serialize)]
@@ -284,6 +322,7 @@ impl MemoryReport {
                 cached_symbols: shared.cached_symbols(),
                 cached_symbols_bytes: shared.cached_symbol_bytes(),
             },
+            unwinder: UnwinderReport::of(shared.collector().unwinder()),
             snapshots,
             watcher: WatcherReport {
                 rss_threshold: shared.config().rss_threshold.to_string(),

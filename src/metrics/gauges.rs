@@ -11,7 +11,7 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Unit;
 
 use crate::analysis::{Breakdown, Own, SMALL_BYTES};
-use crate::collect::{CollectorStats, Source};
+use crate::collect::{CollectorStats, Source, Unwinder};
 use crate::policy::Reason;
 use crate::profiler::{Shared, Status};
 
@@ -39,6 +39,7 @@ impl Collector for Gauges {
         out.memory(&status)?;
         out.rss(&self.shared, &status)?;
         out.collector(&self.shared)?;
+        out.unwinder(&self.shared)?;
         out.snapshots(&self.shared, &status)?;
         out.sidecar(&self.shared, &status)
     }
@@ -128,6 +129,23 @@ impl Out<'_> {
         self.counter("dropped_samples", "Samples that found no room in the live set", stats.dropped_objects)?;
         self.counter("dropped_sample_bytes", "Usable bytes of the samples that found no room", stats.dropped_bytes)?;
         self.counter("unknown_frees", "Frees of objects that were not in the live set", stats.unknown_frees)
+    }
+
+    fn unwinder(&mut self, shared: &Shared) -> fmt::Result {
+        let report = shared.collector().unwinder();
+        let family = ConstGauge::new(0u64);
+        let help = "What walks the stacks of samples: 1 for the one in use";
+        let mut metric = self.encoder.encode_descriptor("unwinder", help, None, family.metric_type())?;
+        for unwinder in Unwinder::IN_USE {
+            let in_use = ConstGauge::new(u64::from(unwinder == report.in_use));
+            in_use.encode(metric.encode_family(&[("name", unwinder.name())])?)?;
+        }
+        // jemalloc's does not tell: absent when unknown.
+        let Some(figures) = report.figures else { return Ok(()) };
+        self.counter("truncated_stacks", "Stacks whose walk ended before a root", figures.truncated)?;
+        self.counter("borrowed_stacks", "Stacks whose walk was left to libgcc", figures.borrowed)?;
+        self.counter("unwind_rule_lookups", "Return addresses looked up in unwind tables", figures.lookups)?;
+        self.counter("module_refreshes", "Times that the list of loaded files was read again", figures.refreshes)
     }
 
     fn snapshots(&mut self, shared: &Shared, status: &Status) -> fmt::Result {

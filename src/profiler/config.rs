@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::Listen;
-use crate::collect::Limits;
+use crate::collect::{Limits, Unwinder};
 use crate::error::{Error, Result};
 use crate::policy::{Retention, Symbolize, Threshold};
 use crate::profile::ByteSize;
@@ -65,6 +65,7 @@ pub(crate) struct Config {
     pub(crate) profiles_dir: ProfilesDir,
     pub(crate) limits: Limits,
     pub(crate) use_hooks: bool,
+    pub(crate) unwinder: Unwinder,
     pub(crate) symbolize: Symbolize,
     pub(crate) symbolize_headroom: ByteSize,
     pub(crate) debug_dirs: Vec<PathBuf>,
@@ -86,6 +87,7 @@ impl Default for Config {
             profiles_dir: ProfilesDir::Default,
             limits: Limits { stacks: DEFAULT_MAX_STACKS, live_objects: DEFAULT_MAX_LIVE_SAMPLES },
             use_hooks: true,
+            unwinder: Unwinder::Auto,
             symbolize: Symbolize::Auto,
             symbolize_headroom: DEFAULT_SYMBOLIZE_HEADROOM,
             debug_dirs: vec![DEFAULT_DEBUG_DIRS.into()],

@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::profile::ByteSize;
 
 /// Every variable that is read.
-const VARIABLES: [&str; 15] = [
+const VARIABLES: [&str; 16] = [
     "HEAPWARD_ENABLED",
     "HEAPWARD_RSS_THRESHOLD",
     "HEAPWARD_MIN_INTERVAL",
@@ -22,6 +22,7 @@ const VARIABLES: [&str; 15] = [
     "HEAPWARD_MAX_STACKS",
     "HEAPWARD_MAX_LIVE_SAMPLES",
     "HEAPWARD_COLLECTOR",
+    "HEAPWARD_UNWINDER",
     "HEAPWARD_SYMBOLIZE",
     "HEAPWARD_SYMBOLIZE_HEADROOM",
     "HEAPWARD_DEBUG_DIRS",
@@ -71,6 +72,7 @@ pub(crate) fn apply(config: &mut Config, lookup: &dyn Fn(&str) -> Option<String>
             return Err(Error::config(format!("HEAPWARD_COLLECTOR: `{other}` is unknown: allowed is auto or dump")));
         }
     }
+    parse(lookup, "HEAPWARD_UNWINDER", &mut config.unwinder)?;
     parse(lookup, "HEAPWARD_SYMBOLIZE", &mut config.symbolize)?;
     parse(lookup, "HEAPWARD_SYMBOLIZE_HEADROOM", &mut config.symbolize_headroom)?;
     if let Some(folders) = set("HEAPWARD_DEBUG_DIRS")? {
@@ -176,6 +178,7 @@ mod tests {
         assert_eq!(apply_one("HEAPWARD_LISTEN", "off").unwrap().listen.to_string(), "off");
         assert_eq!(apply_one("HEAPWARD_PROFILES_DIR", "off").unwrap().profiles_dir, ProfilesDir::Off);
         assert!(!apply_one("HEAPWARD_COLLECTOR", "dump").unwrap().use_hooks);
+        assert_eq!(apply_one("HEAPWARD_UNWINDER", "eh_frame").unwrap().unwinder, crate::collect::Unwinder::EhFrame);
         assert_eq!(apply_one("HEAPWARD_SYMBOLIZE", "never").unwrap().symbolize, crate::policy::Symbolize::Never);
         let headroom = apply_one("HEAPWARD_SYMBOLIZE_HEADROOM", "1GiB").unwrap().symbolize_headroom;
         assert_eq!(headroom, ByteSize::gib(1));

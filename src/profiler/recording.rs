@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use super::moment::Moment;
 use super::{DEFAULT_DEBUG_DIRS, DEFAULT_MAX_LIVE_SAMPLES, DEFAULT_MAX_STACKS, Namer, Story};
-use crate::collect::{Collector, Limits};
+use crate::collect::{Collector, Limits, Unwinder};
 use crate::error::Result;
 use crate::policy::Naming;
 use crate::profile::Place;
@@ -22,7 +22,7 @@ impl Recording {
     /// Samples from now on, beside a profiler that may be running.
     pub(crate) fn start() -> Result<Self> {
         let limits = Limits { stacks: DEFAULT_MAX_STACKS, live_objects: DEFAULT_MAX_LIVE_SAMPLES };
-        let collector = Collector::start(limits, Collector::best_source())?;
+        let collector = Collector::start(limits, Collector::best_source(), Unwinder::Auto)?;
         Ok(Self { collector, begun: Instant::now(), moments: Vec::new() })
     }
 

@@ -16,7 +16,6 @@ pub(crate) type SampleFreeHook = unsafe extern "C" fn(*const c_void, usize);
 
 /// What jemalloc asks for the stack of a sampled allocation: return addresses, leaf first, their number, room for them.
 /// Source: `prof_backtrace_hook_t` in jemalloc's prof_hook.h.
-#[cfg(feature = "cpu")]
 pub(crate) type BacktraceHook = unsafe extern "C" fn(*mut *mut c_void, *mut std::ffi::c_uint, std::ffi::c_uint);
 
 /// How jemalloc's profiler was set up when the process started.
@@ -95,8 +94,12 @@ impl Profiling {
             .map_err(|error| Error::new(ErrorKind::Allocator, "asking for jemalloc's unwinder").with_source(error))
     }
 
+    /// Whether this jemalloc can be asked to use another unwinder.
+    pub(crate) fn has_backtrace_hook() -> bool {
+        read::<*mut c_void>(b"experimental.hooks.prof_backtrace\0").is_ok()
+    }
+
     /// Has `hook` asked for stacks from now on.
-    #[cfg(feature = "cpu")]
     pub(crate) fn set_backtrace_hook(hook: BacktraceHook) -> Result<()> {
         // SAFETY: the type is that of jemalloc's prof_hook.h, and the function lives as long as the program.
         unsafe { raw::write(b"experimental.hooks.prof_backtrace\0", hook) }

@@ -8,6 +8,7 @@ mod cpu;
 mod dump;
 mod errno;
 mod fork;
+mod loaded_code;
 mod malloc_conf;
 mod mapped_file;
 mod mmap;
@@ -15,6 +16,7 @@ mod modules;
 mod process_memory;
 #[cfg(feature = "cpu")]
 mod sigprof;
+mod stacks;
 
 #[cfg(feature = "cpu")]
 pub(crate) use allocator::BacktraceHook;
@@ -26,6 +28,7 @@ pub(crate) use cpu::{CpuSampling, CpuStack, HERTZ};
 pub(crate) use dump::dump_heap_v2;
 pub(crate) use errno::keep_errno;
 pub(crate) use fork::{ForkMark, close_in_child};
+pub(crate) use loaded_code::{Linker, LoadedCode, loaded_bytes, loaded_code};
 pub use malloc_conf::MallocConf;
 pub(crate) use mapped_file::MappedFile;
 pub(crate) use mmap::{MmapAllocator, MmapSlice, Zeroed};
@@ -33,3 +36,4 @@ pub(crate) use modules::{loaded_mappings, modules_generation};
 pub(crate) use process_memory::ProcessMemoryReader;
 #[cfg(feature = "cpu")]
 pub(crate) use sigprof::without_sigprof;
+pub(crate) use stacks::{is_readable, thread_pointer, top_of_main_stack};

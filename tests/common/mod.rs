@@ -15,4 +15,4 @@ pub use child::{Child, fork};
 pub use failing::{fail_fast, step, wait_until};
 pub use random::{Random, seed};
 pub use sampling::{sampled, set_sampled};
-pub use view::{Figures, decode, figures, function_names, profiler, snapshot, try_snapshot};
+pub use view::{Figures, decode, figures, function_names, memory, profiler, snapshot, try_snapshot};

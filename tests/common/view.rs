@@ -54,10 +54,11 @@ pub struct Figures {
 
 /// The figures now.
 pub fn figures(profiler: &Profiler) -> Figures {
-    #[derive(Deserialize)]
-    struct Memory {
-        collector: Figures,
-    }
+    serde_json::from_value(memory(profiler)["collector"].take()).expect("the collector's figures")
+}
+
+/// `GET /api/memory`
+pub fn memory(profiler: &Profiler) -> serde_json::Value {
     let request =
         http::Request::get("/api/memory").body(http_body_util::Empty::<bytes::Bytes>::new()).expect("a request");
     let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
@@ -66,7 +67,7 @@ pub fn figures(profiler: &Profiler) -> Figures {
         let Ok(body) = response.into_body().collect().await;
         body.to_bytes()
     });
-    serde_json::from_slice::<Memory>(&body).expect("the memory report").collector
+    serde_json::from_slice(&body).expect("the memory report")
 }
 
 /// A profile as its reader sees it.
