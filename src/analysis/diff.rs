@@ -13,7 +13,7 @@ use std::borrow::Cow;
 use super::{Change, Significance, Site, Tested, benjamini_hochberg};
 use crate::profile::{Profile, SampleInterval, Sums, Trim};
 
-pub(crate) use figures::{Amount, Figures};
+pub(crate) use figures::{Allocated, Amount, Figures};
 pub use grouping::Grouping;
 pub(crate) use grouping::Sort;
 pub(crate) use past::{Age, Baseline, Kept, Past};
@@ -167,7 +167,14 @@ impl Diff {
     /// Says of a heap that was compared with itself that `all` of it is still there.
     pub(crate) fn all_survived(&mut self, all: &Sums) {
         let survived = Amount::of(all);
-        self.total = Figures { survived, before: survived, after: survived, ..Figures::default() };
+        let allocated = Some(Allocated::default());
+        self.total = Figures { survived, before: survived, after: survived, allocated, ..Figures::default() };
+    }
+
+    /// Says nothing of what was allocated in between.
+    pub(crate) fn forget_allocated(&mut self) {
+        self.total.allocated = None;
+        self.rows.iter_mut().for_each(|row| row.figures.allocated = None);
     }
 }
 

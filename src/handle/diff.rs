@@ -88,10 +88,11 @@ pub struct DiffAmounts {
     pub before: Amount,
     /// Alive at the later moment.
     pub after: Amount,
-    /// Bytes allocated in between, freed already or not; estimated. 0 where a diff is read backwards.
-    pub allocated_bytes: u64,
-    /// Objects allocated in between.
-    pub allocated_objects: u64,
+    /// Bytes allocated in between, freed already or not; estimated. `None` where a diff is read backwards, and where the
+    /// source does not tell.
+    pub allocated_bytes: Option<u64>,
+    /// Objects allocated in between; `None` likewise.
+    pub allocated_objects: Option<u64>,
 }
 
 /// An amount of memory.
@@ -118,7 +119,7 @@ pub struct Age {
 
 impl Diff {
     pub(super) fn of(report: DiffReport) -> Self {
-        let DiffReport { base, later, sample_interval, by, diff, remarks } = report;
+        let DiffReport { base, later, sample_interval, by, diff, remarks, .. } = report;
         Self {
             base: Moment::of(base),
             later: Moment::of(later),
@@ -166,8 +167,8 @@ impl DiffAmounts {
             survived: Amount::of(figures.survived),
             before: Amount::of(figures.before),
             after: Amount::of(figures.after),
-            allocated_bytes: figures.allocated_bytes,
-            allocated_objects: figures.allocated_objects,
+            allocated_bytes: figures.allocated.map(|allocated| allocated.bytes),
+            allocated_objects: figures.allocated.map(|allocated| allocated.objects),
         }
     }
 }

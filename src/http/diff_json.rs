@@ -12,6 +12,8 @@ use crate::profiler::{DiffReport, When};
 pub(super) struct DiffJson {
     base: WhenJson,
     later: WhenJson,
+    /// Time between the two, by a clock that never steps.
+    seconds: f64,
     sample_interval_bytes: u64,
     /// What a row is: `stack`, `site` or `function`.
     by: &'static str,
@@ -71,9 +73,9 @@ struct FiguresJson {
     survived: AmountJson,
     before: AmountJson,
     after: AmountJson,
-    /// Allocated in between, freed already or not.
-    allocated_bytes: u64,
-    allocated_objects: u64,
+    /// Allocated in between, freed already or not; `null` where that is not known, and where a diff is read backwards.
+    allocated_bytes: Option<u64>,
+    allocated_objects: Option<u64>,
 }
 
 #[derive(Serialize)]
@@ -99,10 +101,11 @@ struct AgeJson {
 
 impl DiffJson {
     pub(super) fn of(report: DiffReport) -> Self {
-        let DiffReport { base, later, sample_interval, by, diff, remarks } = report;
+        let DiffReport { base, later, apart, sample_interval, by, diff, remarks } = report;
         Self {
             base: WhenJson::of(base),
             later: WhenJson::of(later),
+            seconds: apart.as_secs_f64(),
             sample_interval_bytes: sample_interval,
             by: by.name(),
             total: FiguresJson::of(&diff.total),
@@ -147,8 +150,8 @@ impl FiguresJson {
             survived: AmountJson::of(figures.survived),
             before: AmountJson::of(figures.before),
             after: AmountJson::of(figures.after),
-            allocated_bytes: figures.allocated_bytes,
-            allocated_objects: figures.allocated_objects,
+            allocated_bytes: figures.allocated.map(|allocated| allocated.bytes),
+            allocated_objects: figures.allocated.map(|allocated| allocated.objects),
         }
     }
 }

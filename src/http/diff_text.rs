@@ -9,8 +9,7 @@ use crate::profiler::{DiffReport, When};
 
 /// The rows of a report. `all`: those that may be chance were asked for too.
 pub(super) fn diff_table(report: &DiffReport, all: bool) -> String {
-    let DiffReport { base, later, sample_interval, by, diff, remarks } = report;
-    let apart = later.time.duration_since(base.time).unwrap_or_else(|backwards| backwards.duration());
+    let DiffReport { base, later, apart, sample_interval, by, diff, remarks } = report;
     let mut text = format!(
         "{} against {}, {:.1} s apart, by {}\n",
         described(later),
@@ -19,6 +18,8 @@ pub(super) fn diff_table(report: &DiffReport, all: bool) -> String {
         by.name()
     );
     let total = &diff.total;
+    let allocated = total.allocated.map(|allocated| ByteSize::bytes(allocated.bytes));
+    let allocated = allocated.map_or(String::new(), |bytes| format!("; allocated in between {bytes}"));
     let mut line = |line: std::fmt::Arguments<'_>| {
         // Writing to a string does not fail.
         let _ = writeln!(text, "{line}");
@@ -28,13 +29,12 @@ pub(super) fn diff_table(report: &DiffReport, all: bool) -> String {
         ByteSize::bytes(*sample_interval)
     ));
     line(format_args!(
-        "in all: {}, born {}, freed {}; before {}, after {}; allocated in between {}",
+        "in all: {}, born {}, freed {}; before {}, after {}{allocated}",
         total.net.bytes.signed_bytes(),
         total.born.bytes.bytes(),
         total.freed.bytes.bytes(),
         total.before.bytes.bytes(),
-        total.after.bytes.bytes(),
-        ByteSize::bytes(total.allocated_bytes)
+        total.after.bytes.bytes()
     ));
     if diff.detection_limit > 0.0 {
         line(format_args!(
@@ -163,7 +163,9 @@ mod tests {
         ];
         DiffReport {
             base: When { id: Some(3), time: at(0) },
-            later: When { id: None, time: at(61) },
+            // The wall clock was set back meanwhile.
+            later: When { id: None, time: at(1) },
+            apart: Duration::from_secs(61),
             sample_interval: INTERVAL,
             by,
             diff: Diff {

@@ -21,7 +21,7 @@ use crate::format::Capped;
 use crate::profile::Address;
 #[cfg(feature = "cpu")]
 use crate::profiler::CpuProfile;
-use crate::profiler::{Heap, Shared, Shown, View};
+use crate::profiler::{Heap, Shared, Shown};
 
 /// What can be asked for, for the listing.
 const PROFILES: [(&str, &str); 8] = [
@@ -91,7 +91,7 @@ pub(super) async fn heap(
         }
         let base = shared.moment(Heap::Live)?;
         patience.wait(Duration::from_secs(seconds as u64))?;
-        Ok((View::difference(base, shared.moment(Heap::Live)?), turn))
+        Ok((shared.between(base, shared.moment(Heap::Live)?), turn))
     })
     .await?;
     render(shared, move |shared, namer| {

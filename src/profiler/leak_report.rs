@@ -14,7 +14,7 @@ use crate::profile::{CgroupMemory, Interval};
 /// What grows without bound over the kept snapshots, what does not, and why. `GET /api/leaks` serves it as JSON with the
 /// same names; as text it is for people.
 ///
-/// Sizes are estimated bytes, durations seconds; bounds (`_low`, `_high`) are those of 95% intervals.
+/// Sizes are estimated bytes, whole ones in JSON, durations seconds; bounds (`_low`, `_high`) are those of 95% intervals.
 #[derive(Clone, Debug, Serialize)]
 #[non_exhaustive]
 pub struct LeakReport {
@@ -77,6 +77,7 @@ pub struct LetGo {
     #[serde(flatten)]
     pub site: Site,
     /// The most by which it was ever higher than before.
+    #[serde(serialize_with = "whole")]
     pub rise_bytes: f64,
     /// Why.
     #[serde(flatten)]
@@ -96,10 +97,13 @@ pub struct Evidence {
     /// Length of the window.
     pub window_seconds: f64,
     /// Growth over the window.
+    #[serde(serialize_with = "whole")]
     pub bytes: f64,
     /// Its lower bound.
+    #[serde(serialize_with = "whole")]
     pub bytes_low: f64,
     /// Its upper bound.
+    #[serde(serialize_with = "whole")]
     pub bytes_high: f64,
     /// Growth a second: the median of the slopes between all snapshots of the window (Theil and Sen).
     pub bytes_per_second: Option<f64>,
@@ -130,6 +134,7 @@ pub struct Evidence {
     /// Its upper bound.
     pub not_freed_high: Option<f64>,
     /// Growth below this is not told from chance here.
+    #[serde(serialize_with = "whole")]
     pub detection_limit_bytes: f64,
 }
 
@@ -270,4 +275,9 @@ fn utc(time: SystemTime) -> String {
 
 fn rfc3339<S: Serializer>(time: &Option<SystemTime>, serializer: S) -> Result<S::Ok, S::Error> {
     time.map(utc).serialize(serializer)
+}
+
+/// Sizes are whole bytes in JSON, as everywhere.
+fn whole<S: Serializer>(bytes: &f64, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_i64(bytes.round() as i64)
 }

@@ -306,7 +306,17 @@ impl Shared {
 
     /// What changed from the snapshot `base` to `later`.
     pub(crate) fn difference(&self, base: Selector, later: Heap) -> Result<View> {
-        Ok(View::difference(self.moment(Heap::Kept(base))?, self.moment(later)?))
+        Ok(self.between(self.moment(Heap::Kept(base))?, self.moment(later)?))
+    }
+
+    /// What changed from `base` to `later`.
+    pub(crate) fn between(&self, base: Moment, later: Moment) -> View {
+        View::difference(base, later, self.started)
+    }
+
+    /// Time between two moments, whichever is the older one.
+    pub(super) fn apart(&self, one: &Moment, other: &Moment) -> Duration {
+        one.apart(other, self.started)
     }
 
     /// What is shown of `heap`: all of it.

@@ -119,13 +119,14 @@ impl History {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use crate::policy::Reason;
     use crate::profile::{CgroupMemory, Cohorts, PackedTotals, ProcessMemory, Reading, Sums, Whole};
     use std::time::{Duration, SystemTime};
 
-    fn snapshot(id: u64, rss: u64) -> Arc<Snapshot> {
+    /// Of an empty heap.
+    pub(crate) fn snapshot(id: u64, rss: u64) -> Arc<Snapshot> {
         Arc::new(Snapshot {
             id,
             time: SystemTime::UNIX_EPOCH,
