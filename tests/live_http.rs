@@ -452,7 +452,8 @@ fn bad_parameters_are_refused_with_what_is_allowed(client: &Client) {
     for (query, words) in [
         ("by=bytes", "`by` is `bytes`: allowed is stack, site, function"),
         ("by=site&by=site", "`by` is given twice"),
-        ("n=0", "`n` is `0`: allowed is a whole number from 1 to 10000"),
+        ("n=0", "`n` is `0`: allowed is a whole number from 1 to 1000"),
+        ("n=1001", "`n` is `1001`: allowed is a whole number from 1 to 1000"),
         ("sort=size", "`sort` is `size`: allowed is certain, net, born, freed, before, after, allocated"),
         ("trim=all", "`trim`"),
         ("all=yes", "`all` is `yes`: allowed is false, true"),

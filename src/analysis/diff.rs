@@ -1,5 +1,6 @@
 //! What changed between two moments, and how sure that is.
 
+mod ages;
 mod certainty;
 mod figures;
 mod grouping;
@@ -79,6 +80,8 @@ pub(crate) struct DiffRow {
     pub is_significant: bool,
     /// What was alive at the later moment by birth, the oldest first; empty where birthdays are not known.
     pub ages: Vec<Age>,
+    /// Whether the oldest of these stands for several, as there are too many to tell apart.
+    pub ages_folded: bool,
     /// Net change since the baseline, unless that is one of the two moments.
     pub since_baseline: Option<Amount>,
 }
@@ -147,6 +150,7 @@ impl Diff {
                 adjusted_p_value: candidate.tested.adjusted,
                 is_significant: candidate.tested.is_discovery,
                 ages: history.ages,
+                ages_folded: history.ages_folded,
                 since_baseline: history.since_baseline,
             }
         };

@@ -68,6 +68,8 @@ pub struct DiffRow {
     pub significant: bool,
     /// What is alive at the later moment by birth, oldest first; empty where birthdays are not known.
     pub ages: Vec<Age>,
+    /// Whether the oldest of these stands for several: eight are told apart at most.
+    pub ages_folded: bool,
     /// What changed since the pinned first snapshot; `None` when that is one of the two moments.
     pub since_baseline: Option<Amount>,
 }
@@ -153,6 +155,7 @@ impl DiffRow {
             adjusted_p_value: row.adjusted_p_value,
             significant: row.is_significant,
             ages: row.ages.iter().map(|age| Age { before_snapshot: age.before, bytes: age.bytes }).collect(),
+            ages_folded: row.ages_folded,
             since_baseline: row.since_baseline.map(Amount::change),
         }
     }

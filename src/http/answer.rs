@@ -1,11 +1,14 @@
 //! Answers, and errors as answers.
 
+use std::io::{self, Write};
+
 use bytes::Bytes;
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
 use http::{Response, StatusCode};
 use serde::Serialize;
 
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, ErrorKind, Result};
+use crate::format::Capped;
 
 pub(super) type Answer = Response<Bytes>;
 
@@ -40,6 +43,33 @@ pub(super) fn json(status: StatusCode, body: &impl Serialize) -> Answer {
         }
         Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, format!("writing JSON: {error}\n")),
     }
+}
+
+/// The same, but for the status, of what may be large: never more than an answer may be.
+///
+/// # Errors
+///
+/// When it is more, with `advice`.
+pub(super) fn capped_json(body: &impl Serialize, advice: &'static str) -> Result<Answer> {
+    written("application/json", advice, |out| {
+        serde_json::to_writer_pretty(&mut *out, body)?;
+        out.write_all(b"\n")
+    })
+}
+
+/// What `write` writes, and never more than an answer may be.
+///
+/// # Errors
+///
+/// When it is more, with `advice`.
+pub(super) fn written(
+    content_type: &'static str,
+    advice: &'static str,
+    write: impl FnOnce(&mut Capped) -> io::Result<()>,
+) -> Result<Answer> {
+    let mut body = Capped::new(advice);
+    let written = write(&mut body).map_err(|error| Error::io("writing an answer", error));
+    Ok(with_body(StatusCode::OK, content_type, body.finish(written)?))
 }
 
 /// A gzipped profile, to be saved under `name`, a `Content-Disposition`.

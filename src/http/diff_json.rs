@@ -57,6 +57,8 @@ struct RowJson {
     significant: bool,
     /// What is alive at the later moment by birth, oldest first.
     ages: Vec<AgeJson>,
+    /// Whether the oldest of these stands for several: eight are told apart at most.
+    ages_folded: bool,
     /// Net change since the pinned first snapshot; `null` when that is one of the two.
     since_baseline: Option<AmountJson>,
 }
@@ -136,6 +138,7 @@ impl RowJson {
             adjusted_p_value: row.adjusted_p_value,
             significant: row.is_significant,
             ages: row.ages.into_iter().map(AgeJson::of).collect(),
+            ages_folded: row.ages_folded,
             since_baseline: row.since_baseline.map(AmountJson::of),
         }
     }

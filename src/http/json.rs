@@ -96,7 +96,7 @@ impl SnapshotEntry {
             live_objects_low: live.objects.low.round() as u64,
             live_objects_high: live.objects.high.round() as u64,
             sampled_objects: snapshot.live.objects,
-            stacks: snapshot.cohorts.stacks(),
+            stacks: snapshot.whole.stacks,
             epoch: snapshot.epoch,
             duration_seconds: snapshot.duration.as_secs_f64(),
             partial: snapshot.partial,

@@ -132,7 +132,7 @@ pub(super) async fn symbol(shared: &Arc<Shared>, parts: &Parts, body: &Bytes) ->
         let mut seen = HashSet::new();
         addresses.retain(|address| seen.insert(*address));
         let names = shared.names(&addresses, namer);
-        let mut answer = Capped::new();
+        let mut answer = Capped::new("ask for fewer names");
         // Go says how many symbols it has, which pprof takes for whether it has any.
         let mut written = answer.write_all(b"num_symbols: 1\n");
         for address in &addresses {

@@ -1,5 +1,7 @@
 //! Moments one after the other, with names.
 
+use std::convert::Infallible;
+
 use super::Namer;
 use super::moment::Moment;
 use super::places::{Places, Side};
@@ -81,13 +83,24 @@ impl Story {
 
     /// What grows without bound, and what was let go.
     pub(crate) fn leaks(&self) -> Leaks {
-        analysis::find_leaks(&analysis::History {
+        let Ok(leaks) = self.leaks_while::<Infallible>(|| Ok(()));
+        leaks
+    }
+
+    /// The same for as long as `go_on` says yes.
+    ///
+    /// # Errors
+    ///
+    /// Those of `go_on`.
+    pub(crate) fn leaks_while<E>(&self, go_on: impl Fn() -> Result<(), E>) -> Result<Leaks, E> {
+        let history = analysis::History {
             profile: &self.profile,
             stacks: &self.stacks,
             sides: &self.moments.iter().map(Moment::side).collect::<Vec<_>>(),
             seconds: &self.seconds,
             interval: self.interval,
-        })
+        };
+        analysis::find_leaks(&history, go_on)
     }
 
     /// The moments, oldest first.

@@ -1,5 +1,6 @@
 //! Small heaps with known leaks, from cohorts to suspects.
 
+use std::convert::Infallible;
 use std::time::SystemTime;
 
 use super::*;
@@ -85,7 +86,9 @@ fn find_in(stacks: &[(&str, Alive)]) -> Leaks {
         (0..).zip(&heaps).map(|(epoch, (cohorts, totals))| Side { epoch, cohorts, totals }).collect();
     let seconds: Vec<f64> = (0..SNAPSHOTS).map(|at| f64::from(at) * 60.0).collect();
     let numbers: Vec<u32> = (1..).take(stacks.len()).collect();
-    find(&History { profile: &profile, stacks: &numbers, sides: &sides, seconds: &seconds, interval })
+    let history = History { profile: &profile, stacks: &numbers, sides: &sides, seconds: &seconds, interval };
+    let Ok(leaks) = find::<Infallible>(&history, || Ok(()));
+    leaks
 }
 
 #[track_caller]
@@ -167,7 +170,8 @@ fn too_few_snapshots_accuse_nobody_and_nothing_is_fine() {
 fn no_history_is_an_answer_too() {
     let profile = Profile::new(SystemTime::UNIX_EPOCH, 1);
     let interval = SampleInterval::from_lg(19).unwrap();
-    let leaks = find(&History { profile: &profile, stacks: &[], sides: &[], seconds: &[], interval });
+    let history = History { profile: &profile, stacks: &[], sides: &[], seconds: &[], interval };
+    let Ok(leaks) = find::<Infallible>(&history, || Ok(()));
     assert_eq!((leaks.suspects.len(), leaks.let_go.len(), leaks.snapshots, leaks.seconds), (0, 0, 0, 0.0));
     assert_eq!(leaks.together.shape, Shape::Inconclusive);
 }
