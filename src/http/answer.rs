@@ -143,3 +143,20 @@ pub(super) fn error(error: &Error, style: ErrorStyle) -> Answer {
     }
     answer
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_larger_than_an_answer_may_be_is_refused_with_advice() {
+        let part = "x".repeat(1 << 20);
+        let json = |parts: usize| capped_json(&vec![&part; parts], "ask for less").map(|answer| answer.body().len());
+        assert!(json(31).is_ok_and(|size| size > 31 << 20));
+        let text = written(TEXT, "ask for less", |out| (0..33).try_for_each(|_| out.write_all(part.as_bytes())));
+        for refused in [json(32).unwrap_err(), text.unwrap_err()] {
+            assert_eq!(refused.to_string(), "the answer is larger than 32 MiB: ask for less");
+            assert_eq!(super::error(&refused, ErrorStyle::Json).status(), StatusCode::BAD_REQUEST);
+        }
+    }
+}

@@ -10,10 +10,10 @@ use crate::analysis::{Membership, Series, Side, Site, changes, rises, series};
 use crate::profile::{Place, Profile, SampleInterval, Trim, Trimmer};
 
 /// So many sites are judged at most: those that grew most.
-const JUDGED: usize = 512;
+pub(super) const JUDGED: usize = 512;
 /// So many functions are told of as suspects at most: those in which most grows. What judging them takes rises with their
 /// number, and nobody reads more.
-const MOST_SUSPECTS: usize = 256;
+pub(super) const MOST_SUSPECTS: usize = 256;
 /// Series are made and judged in parts of about so many bytes: each part takes a walk through all snapshots.
 const SERIES_BYTES: usize = 16 << 20;
 /// So many that were let go are told of at most.
@@ -56,10 +56,10 @@ pub(crate) fn find<E>(history: &History<'_>, go_on: impl Fn() -> Result<(), E>) 
 
     let mut growth = Growth::new(history);
     let grown = judgements.iter().zip(&numbers).zip(&accused).filter(|(_, accused)| **accused);
-    let grown: Vec<(usize, f64)> =
-        grown.flat_map(|((judgement, &site), _)| growth.of(&sites.samples[site], judgement.start)).collect();
+    // Not gathered first: of a large heap they are many.
+    let grown = grown.flat_map(|((judgement, &site), _)| growth.of(&sites.samples[site], judgement.start));
     go_on()?;
-    let tree = GrowthTree::of(history.profile, &trimmer, &functions, grown.into_iter());
+    let tree = GrowthTree::of(history.profile, &trimmer, &functions, grown);
     let accused_sites: HashMap<usize, &Judgement> = numbers
         .iter()
         .zip(&judgements)
@@ -185,14 +185,19 @@ fn judge_all<'g, E>(
     groups: impl Iterator<Item = &'g [usize]>,
     go_on: &impl Fn() -> Result<(), E>,
 ) -> Result<Vec<Judgement>, E> {
-    let at_once = (SERIES_BYTES / Series::size_bytes(history.sides.len())).max(1);
     let groups: Vec<&[usize]> = groups.collect();
+    let at_once = at_once(history.sides.len());
     let mut judgements = Vec::with_capacity(groups.len());
     for groups in groups.chunks(at_once) {
         go_on()?;
         judgements.extend(series_of(history, groups).into_iter().map(|series| judge(&series, history.interval)));
     }
     Ok(judgements)
+}
+
+/// How many series of so many snapshots fit into [`SERIES_BYTES`].
+fn at_once(snapshots: usize) -> usize {
+    (SERIES_BYTES / Series::size_bytes(snapshots)).max(1)
 }
 
 fn judge_one(history: &History<'_>, samples: &[usize]) -> Judgement {
@@ -272,5 +277,21 @@ fn suspect(
         stack_share: most.filter(|_| risen > 0.0).map_or(0.0, |(_, growth)| growth / risen),
         stacks: origin.samples.len(),
         judgement,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn series_have_their_bound_however_many_snapshots_there_are() {
+        for snapshots in [0, 1, 20, 64, 500] {
+            let bytes = at_once(snapshots) * Series::size_bytes(snapshots);
+            assert!(bytes <= SERIES_BYTES && bytes > SERIES_BYTES / 2, "{snapshots}: {bytes}");
+        }
+        assert_eq!(at_once(10_000), 1);
+        // Those of twenty snapshots are judged in one walk.
+        assert!(at_once(21) > JUDGED + MOST_SUSPECTS, "{}", at_once(21));
     }
 }

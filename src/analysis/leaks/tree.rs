@@ -262,9 +262,11 @@ mod tests {
     #[test]
     fn many_children_are_told_apart_whatever_ways_lead_to_them() {
         let stacks: Vec<String> = (0..300).map(|n| format!("main > way{} > s::f{} > malloc", n % 3, n / 3)).collect();
+        let grown = |n: usize| (stacks[n].as_str(), 1000.0 - (n / 3) as f64);
+        // Half of them give it back, by the same ways.
         let growth: Vec<(&str, f64)> =
-            stacks.iter().enumerate().map(|(n, stack)| (stack.as_str(), 1000.0 - (n / 3) as f64)).collect();
-        let expect: Vec<String> = (0..100).map(|n| format!("s::f{n}")).collect();
+            (0..300).map(grown).chain((150..300).map(|n| (grown(n).0, -grown(n).1))).collect();
+        let expect: Vec<String> = (0..50).map(|n| format!("s::f{n}")).collect();
         check(&growth, &expect.iter().map(|name| (name.as_str(), 3)).collect::<Vec<_>>());
     }
 
