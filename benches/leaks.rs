@@ -96,7 +96,7 @@ fn child(stacks: u32, leaks: usize, runs: u32) -> Result<()> {
     let mut objects = if leaks == 0 { heap(stacks)? } else { Vec::with_capacity(2 * stacks as usize) };
     (0..stacks).filter(|_| leaks > 0).for_each(|path| objects.push(leak(path)));
     // Some for each function that leaks, however small the heap; odd, so that none is passed over.
-    let step = if leaks == 0 { 50 } else { (stacks as usize / 1024 | 1).min(51) };
+    let step = if leaks == 0 { 50 } else { ((stacks as usize / 1024) | 1).min(51) };
     let deadline = Instant::now() + Duration::from_secs(120);
     let mut last = profiler.snapshots().last().map_or(0, |snapshot| snapshot.id);
     for round in 0..SNAPSHOTS + 2 {

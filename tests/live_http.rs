@@ -253,9 +253,9 @@ fn top_shows_the_leak(client: &Client) {
         assert!(top[field].as_i64().unwrap() >= rows[0][field].as_i64().unwrap(), "{field}");
     }
     for value in [&top, &rows[0]] {
-        for (name, of) in [("bytes", "inuse_bytes"), ("objects", "inuse_objects")] {
+        for name in ["inuse_bytes", "inuse_objects"] {
             let bound = |side: &str| value[format!("{name}_{side}")].as_i64().expect("a bound");
-            let estimate = value[of].as_i64().unwrap();
+            let estimate = value[name].as_i64().unwrap();
             assert!(bound("low") < estimate && estimate < bound("high") && bound("low") > estimate / 2, "{value}");
         }
     }

@@ -62,7 +62,7 @@ impl<'t> LiveCopy<'t> {
     }
 
     fn row(&self, row: u64, objects: usize) -> CohortRow {
-        let bits = |from: u32, count: u32| (row >> from) as u32 & (1 << count) - 1;
+        let bits = |from: u32, count: u32| (row >> from) as u32 & ((1 << count) - 1);
         CohortRow {
             stack: (row >> (BIRTH_BITS + SIZE_BITS)) as u32,
             epoch: self.births.epoch(bits(SIZE_BITS, BIRTH_BITS)),

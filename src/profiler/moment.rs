@@ -13,7 +13,7 @@ use crate::system::loaded_mappings;
 /// A heap at one moment.
 pub(crate) enum Moment {
     /// Copied for one request.
-    Copied(Copied),
+    Copied(Box<Copied>),
     /// A snapshot that is kept.
     Kept(Arc<Snapshot>),
 }
@@ -33,12 +33,12 @@ impl Moment {
     ///
     /// `told_apart`: as in [`Collector::snapshot`].
     pub(super) fn now(collector: &Collector, told_apart: &[u32]) -> Result<Self> {
-        Ok(Self::Copied(Copied::of(collector.peek(told_apart)?)))
+        Ok(Self::Copied(Box::new(Copied::of(collector.peek(told_apart)?))))
     }
 
     /// The heap as it is; ends the epoch.
     pub(super) fn ending_epoch(collector: &Collector, told_apart: &[u32]) -> Result<Self> {
-        Ok(Self::Copied(Copied::of(collector.snapshot(told_apart)?)))
+        Ok(Self::Copied(Box::new(Copied::of(collector.snapshot(told_apart)?))))
     }
 
     /// Its number, if it is a snapshot.
@@ -76,7 +76,8 @@ impl Moment {
     /// For comparing it with another.
     pub(super) fn side(&self) -> Side<'_> {
         match self {
-            Self::Copied(Copied { capture, .. }) => {
+            Self::Copied(copied) => {
+                let capture = &copied.capture;
                 Side { epoch: capture.epoch, cohorts: &capture.cohorts, totals: &capture.totals }
             }
             Self::Kept(snapshot) => {
@@ -127,7 +128,8 @@ impl Moment {
     /// What a reader must know before believing it.
     pub(super) fn remarks(&self) -> Vec<String> {
         let (partial, dropped_objects, dropped_stacks) = match self {
-            Self::Copied(Copied { capture, .. }) => {
+            Self::Copied(copied) => {
+                let capture = &copied.capture;
                 (capture.partial.map(|partial| partial.reason()), capture.dropped_objects, capture.dropped_stacks)
             }
             Self::Kept(snapshot) => (snapshot.partial, snapshot.dropped_objects, snapshot.dropped_stacks),
@@ -209,12 +211,12 @@ mod tests {
             ..Totals::default()
         });
         let (cohorts, totals) = (Cohorts::of(&cohorts), PackedTotals::pack(2, totals));
-        Moment::Copied(Copied {
+        Moment::Copied(Box::new(Copied {
             time: SystemTime::UNIX_EPOCH,
             taken: Instant::now(),
             capture: Capture { cohorts, totals, ..Capture::default() },
             mappings: Vec::new(),
-        })
+        }))
     }
 
     #[test]
@@ -232,7 +234,8 @@ mod tests {
         assert_eq!(after.apart(&before, started), minutes(1));
         assert_eq!(before.apart(&after, started), minutes(1), "whichever is the older one");
         let Moment::Copied(copied) = copied(&[], &[]) else { unreachable!() };
-        let live = Moment::Copied(Copied { taken: started + minutes(8), time: noon - minutes(50), ..copied });
+        let live =
+            Moment::Copied(Box::new(Copied { taken: started + minutes(8), time: noon - minutes(50), ..*copied }));
         assert_eq!(live.apart(&after, started), minutes(2));
         let view = View::difference(before, live, started);
         assert_eq!(view.duration(), minutes(3));

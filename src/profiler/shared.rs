@@ -258,29 +258,28 @@ impl Shared {
         Ok((base, later))
     }
 
-    /// Keeps a snapshot, and judges the growth until it once for all who will ask.
+    /// Keeps a snapshot, and judges the growth until it once for all who will ask: before anybody can.
     pub(super) fn keep(&self, snapshot: Arc<Snapshot>) {
-        let id = snapshot.id;
-        self.history().push(snapshot);
-        self.heap_growth(id);
-        let history = self.history();
+        let mut snapshots = self.history().consecutive(None, COMPARED - 1);
+        snapshots.push(Arc::clone(&snapshot));
+        self.growths.of(snapshot.id, || self.judge_growth(&snapshots));
+        let mut history = self.history();
+        history.push(snapshot);
         self.growths.retain(|id| history.keeps(id));
     }
 
     /// How the live heap as a whole went until the snapshot `id`, by those that were kept when it was taken.
     pub(crate) fn heap_growth(&self, id: u64) -> HeapGrowth {
-        self.growths.of(id, || self.judge_growth(Some(id)))
+        self.growths.of(id, || self.judge_growth(&self.history().consecutive(Some(id), COMPARED)))
     }
 
     /// How it went until the last snapshot.
     pub(crate) fn heap_growth_now(&self) -> HeapGrowth {
         let last = self.history().find(Selector::Latest).map(|last| last.id);
-        last.map_or_else(|_| self.judge_growth(None), |id| self.heap_growth(id))
+        last.map_or_else(|_| self.judge_growth(&[]), |id| self.heap_growth(id))
     }
 
-    /// Until the snapshot `last`, or the last one of all.
-    fn judge_growth(&self, last: Option<u64>) -> HeapGrowth {
-        let snapshots = self.history().consecutive(last, COMPARED);
+    fn judge_growth(&self, snapshots: &[Arc<Snapshot>]) -> HeapGrowth {
         let wholes: Vec<(u32, &Whole)> = snapshots.iter().map(|snapshot| (snapshot.epoch, &snapshot.whole)).collect();
         let seconds: Vec<f64> = snapshots.iter().map(|snapshot| snapshot.reading.uptime.as_secs_f64()).collect();
         HeapGrowth::of(&judge(&series_of_all(&wholes, &seconds), self.collector.interval()))
