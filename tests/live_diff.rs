@@ -173,7 +173,16 @@ fn a_diff_reads_backwards_and_of_itself_is_nothing(client: &Client) {
     assert_eq!(net(&there), -net(&back));
     let says = |diff: &Value| diff["remarks"].to_string().contains("read backwards");
     assert!(says(&back) && !says(&there));
-    holds(&row(&back, "leak_sessions")["net"], -192);
+    let leak = row(&back, "leak_sessions");
+    holds(&leak["net"], -192);
+    for field in ["allocated_bytes", "allocated_objects"] {
+        assert_eq!((&back["total"][field], &leak[field]), (&Value::Null, &Value::Null), "nobody knows {field}");
+        assert!(there["total"][field].as_u64() > Some(0), "{field}");
+    }
+    assert_eq!(there["seconds"], back["seconds"]);
+    let text = |path: &str| client.get_with(path, &[("Accept", "text/plain")]).expect(200).text().to_owned();
+    assert!(text("/api/diff/1/3").contains("; allocated in between "));
+    assert!(!text("/api/diff/3/1").contains("allocated in between"));
 
     let nothing = get(client, "2/2");
     assert_eq!((&nothing["rows"], &nothing["changed"]), (&Value::Array(Vec::new()), &0.into()));
@@ -291,6 +300,7 @@ fn without_birthdays(profiler: &Profiler, client: &Client) {
     let leak = row(&diff, "leak_sessions");
     holds(&leak["net"], 256);
     assert_eq!(leak["survived"]["samples"], 0);
+    assert_eq!((&diff["total"]["allocated_bytes"], &leak["allocated_objects"]), (&Value::Null, &Value::Null));
     assert_eq!((&leak["ages"], &leak["since_baseline"]), (&Value::Array(Vec::new()), &Value::Null));
     let nothing = get(client, "2/2");
     assert_eq!((&nothing["changed"], &nothing["total"]["net"]["bytes_high"]), (&0.into(), &0.into()));

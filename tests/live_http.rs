@@ -253,9 +253,9 @@ fn top_shows_the_leak(client: &Client) {
         assert!(top[field].as_i64().unwrap() >= rows[0][field].as_i64().unwrap(), "{field}");
     }
     for value in [&top, &rows[0]] {
-        for (name, of) in [("bytes", "inuse_bytes"), ("objects", "inuse_objects")] {
+        for name in ["inuse_bytes", "inuse_objects"] {
             let bound = |side: &str| value[format!("{name}_{side}")].as_i64().expect("a bound");
-            let estimate = value[of].as_i64().unwrap();
+            let estimate = value[name].as_i64().unwrap();
             assert!(bound("low") < estimate && estimate < bound("high") && bound("low") > estimate / 2, "{value}");
         }
     }
@@ -461,7 +461,8 @@ fn bad_parameters_are_refused_with_what_is_allowed(client: &Client) {
     for (query, words) in [
         ("by=bytes", "`by` is `bytes`: allowed is stack, site, function"),
         ("by=site&by=site", "`by` is given twice"),
-        ("n=0", "`n` is `0`: allowed is a whole number from 1 to 10000"),
+        ("n=0", "`n` is `0`: allowed is a whole number from 1 to 1000"),
+        ("n=1001", "`n` is `1001`: allowed is a whole number from 1 to 1000"),
         ("sort=size", "`sort` is `size`: allowed is certain, net, born, freed, before, after, allocated"),
         ("trim=all", "`trim`"),
         ("all=yes", "`all` is `yes`: allowed is false, true"),

@@ -1,5 +1,6 @@
 //! What changed between two moments, and how sure that is.
 
+mod ages;
 mod certainty;
 mod figures;
 mod grouping;
@@ -13,7 +14,7 @@ use std::borrow::Cow;
 use super::{Change, Significance, Site, Tested, benjamini_hochberg};
 use crate::profile::{Profile, SampleInterval, Sums, Trim};
 
-pub(crate) use figures::{Amount, Figures};
+pub(crate) use figures::{Allocated, Amount, Figures};
 pub use grouping::Grouping;
 pub(crate) use grouping::Sort;
 pub(crate) use past::{Age, Baseline, Kept, Past};
@@ -79,6 +80,8 @@ pub(crate) struct DiffRow {
     pub is_significant: bool,
     /// What was alive at the later moment by birth, the oldest first; empty where birthdays are not known.
     pub ages: Vec<Age>,
+    /// Whether the oldest of these stands for several, as there are too many to tell apart.
+    pub ages_folded: bool,
     /// Net change since the baseline, unless that is one of the two moments.
     pub since_baseline: Option<Amount>,
 }
@@ -147,6 +150,7 @@ impl Diff {
                 adjusted_p_value: candidate.tested.adjusted,
                 is_significant: candidate.tested.is_discovery,
                 ages: history.ages,
+                ages_folded: history.ages_folded,
                 since_baseline: history.since_baseline,
             }
         };
@@ -167,7 +171,14 @@ impl Diff {
     /// Says of a heap that was compared with itself that `all` of it is still there.
     pub(crate) fn all_survived(&mut self, all: &Sums) {
         let survived = Amount::of(all);
-        self.total = Figures { survived, before: survived, after: survived, ..Figures::default() };
+        let allocated = Some(Allocated::default());
+        self.total = Figures { survived, before: survived, after: survived, allocated, ..Figures::default() };
+    }
+
+    /// Says nothing of what was allocated in between.
+    pub(crate) fn forget_allocated(&mut self) {
+        self.total.allocated = None;
+        self.rows.iter_mut().for_each(|row| row.figures.allocated = None);
     }
 }
 

@@ -18,10 +18,10 @@ pub use diff::Grouping;
 pub(crate) use diff::{Age, Amount, Baseline, Diff, DiffRow, Figures, Kept, Past, Question, Sort};
 pub(crate) use false_discovery::{Tested, benjamini_hochberg};
 pub(crate) use leaks::{History, Leaks, Suspect, find as find_leaks};
-pub(crate) use rss::{Breakdown, Own, SMALL_BYTES};
+pub(crate) use rss::{Breakdown, Own};
 #[cfg(test)]
 pub(crate) use series::Point;
-pub(crate) use series::{Membership, Series, levels, series, series_of_all};
+pub(crate) use series::{Membership, Series, rises, series, series_of_all};
 pub(crate) use significance::Significance;
 pub use top::Site;
 pub(crate) use top::{Top, TopRow};

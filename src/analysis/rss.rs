@@ -13,11 +13,6 @@
 
 use crate::profile::{AllocatorMemory, ByteSize, Interval, Reading};
 
-/// Sampled objects below this, SC_LARGE_MINCLASS in jemalloc's sc.h at pages of 4 KiB, get pages of their own, and are *not*
-/// in `allocated`: `arena_large_malloc_stats_update` in its arena.c counts them for a bin, but not as a region of it, and
-/// of bins `allocated` is regions times size. So they would pass for slack. With larger pages some are missed here.
-pub(crate) const SMALL_BYTES: u64 = 16 << 10;
-
 /// A sampled small object has one page more than it needs, for its random offset (`cache_oblivious`). It may be untouched.
 const PAD_BYTES: u64 = 4096;
 
@@ -38,7 +33,7 @@ pub(crate) struct Own {
     pub tables: u64,
     /// What it holds in jemalloc's heap, where nothing of it is sampled: kept snapshots and names.
     pub heap: u64,
-    /// Sampled objects alive of less than [`SMALL_BYTES`].
+    /// Sampled objects alive of less than [`SMALL_BYTES`](crate::profile::SMALL_BYTES).
     pub sampled_objects: u64,
     /// Their bytes.
     pub sampled_bytes: u64,

@@ -33,6 +33,14 @@ pub(crate) struct Membership {
     of_stack: Vec<u32>,
 }
 
+impl Series {
+    /// About the memory that a series of so many snapshots takes: the cohorts' number rises with the square.
+    pub(crate) fn size_bytes(snapshots: usize) -> usize {
+        let cohorts = snapshots * (snapshots + 1) / 2;
+        size_of::<Self>() + snapshots * (size_of::<f64>() + size_of::<Point>()) + cohorts * size_of::<Sums>()
+    }
+}
+
 impl Membership {
     /// Puts `stack` into the series `number`, and out of any other.
     pub(crate) fn set(&mut self, stack: u32, number: usize) {
@@ -43,7 +51,8 @@ impl Membership {
         self.of_stack[index] = u32::try_from(number + 1).unwrap_or(0);
     }
 
-    fn get(&self, stack: u32) -> Option<usize> {
+    /// The series that `stack` is in.
+    pub(crate) fn get(&self, stack: u32) -> Option<usize> {
         (*self.of_stack.get(stack as usize)? as usize).checked_sub(1)
     }
 }
@@ -95,18 +104,25 @@ pub(crate) fn series_of_all(wholes: &[(u32, &Whole)], seconds: &[f64]) -> Series
     Series { seconds: seconds.to_vec(), points: wholes.iter().enumerate().map(point).collect() }
 }
 
-/// What each of `count` groups of stacks held at each snapshot: a row for each group.
-pub(crate) fn levels(sides: &[Side<'_>], members: &Membership, count: usize) -> Vec<Vec<Sums>> {
-    let mut all = vec![vec![Sums::default(); sides.len()]; count];
-    for (at, side) in sides.iter().enumerate() {
+/// The most by which each of `count` groups of stacks ever was higher than before, in estimated bytes. Snapshot by
+/// snapshot: what is held is a few numbers a group, however many snapshots there are.
+pub(crate) fn rises(sides: &[Side<'_>], members: &Membership, count: usize) -> Vec<f64> {
+    let mut levels = vec![0.0_f64; count];
+    let mut lowest = vec![f64::INFINITY; count];
+    let mut rises = vec![0.0_f64; count];
+    for side in sides {
+        levels.fill(0.0);
         for cohort in side.cohorts.iter() {
-            let level = members.get(cohort.stack).and_then(|number| all.get_mut(number)?.get_mut(at));
-            if let Some(level) = level {
-                *level += cohort.live;
+            if let Some(level) = members.get(cohort.stack).and_then(|number| levels.get_mut(number)) {
+                *level += cohort.live.estimated_bytes;
             }
         }
+        for ((level, lowest), rise) in levels.iter().zip(&mut lowest).zip(&mut rises) {
+            *lowest = lowest.min(*level);
+            *rise = rise.max(level - *lowest);
+        }
     }
-    all
+    rises
 }
 
 #[cfg(test)]
@@ -158,8 +174,20 @@ mod tests {
         let summed = series_of_all(&wholes, &[0.0, 60.0, 90.0]);
         assert_eq!(objects(&together[0]), objects(&summed));
         assert_eq!(together[0].points[2].samples, summed.points[2].samples);
-        let levels = levels(&sides, &members, 2);
-        assert_eq!(levels[0].iter().map(|sums| sums.objects).collect::<Vec<_>>(), [7, 8, 12]);
-        assert_eq!(levels[1].iter().map(|sums| sums.objects).collect::<Vec<_>>(), [1, 0, 1]);
+        // Of 7, 8 and 12 objects, and of 1, 0 and 1.
+        let objects = |rise: f64| (rise / one.estimated_bytes).round();
+        let rises = |sides: &[Side<'_>]| -> Vec<f64> { rises(sides, &members, 2).into_iter().map(objects).collect() };
+        assert_eq!(rises(&sides), [5.0, 1.0]);
+        assert_eq!(rises(&[sides[0], sides[2], sides[1]]), [5.0, 0.0], "also what fell again");
+    }
+
+    #[test]
+    fn a_series_takes_as_much_as_it_says() {
+        let empty = (Cohorts::default(), PackedTotals::default());
+        let sides: Vec<Side<'_>> = (0..64).map(|epoch| Side { epoch, cohorts: &empty.0, totals: &empty.1 }).collect();
+        let [series] = &series(&sides, &[0.0; 64], &Membership::default(), 1)[..] else { panic!("one") };
+        let points: usize =
+            series.points.iter().map(|point| size_of::<Point>() + size_of_val(&point.cohorts[..])).sum();
+        assert_eq!(Series::size_bytes(64), size_of::<Series>() + size_of_val(&series.seconds[..]) + points);
     }
 }

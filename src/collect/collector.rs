@@ -236,13 +236,13 @@ impl Collector {
         let mut copy = LiveCopy::new(self.live.len() as usize * 9 / 8 + 1024, told_apart, epoch);
         self.live.walk(&mut copy, LiveCopy::next_shard, LiveCopy::add);
         // After the walk: an object that is in it has been counted.
-        let (cohorts, births) = copy.cohorts(self.interval);
+        let (cohorts, whole) = copy.cohorts(self.interval);
         let mut allocated = Totals::default();
         let totals = self.stacks.totals().inspect(|totals| allocated += *totals);
         let totals = PackedTotals::pack(self.stacks.len() as usize, totals);
         Capture {
             epoch,
-            whole: Whole { births, allocated },
+            whole: Whole { allocated, ..whole },
             cohorts,
             totals,
             dropped_objects: self.live.dropped().0,

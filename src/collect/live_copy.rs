@@ -4,7 +4,7 @@ use hashbrown::HashTable;
 
 use super::hash::hash_address;
 use super::live_set::LiveObject;
-use crate::profile::{CohortRow, Cohorts, SampleInterval, Sums};
+use crate::profile::{CohortRow, Cohorts, SMALL_BYTES, SampleInterval, Sums, Whole};
 
 /// A copy of the live set: eight bytes an object, which sort as cohorts do.
 pub(super) struct LiveCopy<'t> {
@@ -52,27 +52,38 @@ impl<'t> LiveCopy<'t> {
         self.shard.reserve(objects);
     }
 
-    /// What the copied objects make, and the sums of all by birth.
-    pub(super) fn cohorts(mut self, interval: SampleInterval) -> (Cohorts, Vec<(u32, Sums)>) {
+    /// What the copied objects make, and all of them together, but for what was allocated.
+    pub(super) fn cohorts(mut self, interval: SampleInterval) -> (Cohorts, Whole) {
         self.next_shard(0);
         self.rows.sort_unstable();
         let weights: Vec<Sums> = self.sizes.usable.iter().map(|&usable| interval.weigh(usable)).collect();
         // By birth, then size.
         let sizes = weights.len();
         let mut counts = vec![0u32; (self.births.told_apart.len() + 1) * sizes];
+        let (mut stacks, mut last) = (0, None);
         let rows = self.rows.chunk_by(|a, b| a == b).map(|same| {
             let row = self.row(same[0], same.len());
             let birth = bits(same[0], SIZE_BITS, BIRTH_BITS) as usize;
             counts[birth * sizes + row.weight as usize] += row.objects;
+            stacks += usize::from(last.replace(row.stack) != Some(row.stack));
             row
         });
         let cohorts = Cohorts::pack(self.rows.len(), rows, weights.clone());
-        let births = counts.chunks(sizes.max(1)).zip(0..).map(|(counts, birth)| {
-            let sums = counts.iter().zip(&weights).map(|(&count, weight)| weight.times(count));
-            (self.births.epoch(birth), sums.fold(Sums::default(), |sum, one| sum + one))
-        });
-        let births = births.filter(|(_, sums)| sums.objects > 0).collect();
-        (cohorts, births)
+        let mut whole = Whole { stacks, ..Whole::default() };
+        for (counts, birth) in counts.chunks(sizes.max(1)).zip(0..) {
+            let mut born = Sums::default();
+            for ((&count, &usable), weight) in counts.iter().zip(&self.sizes.usable).zip(&weights) {
+                let sums = weight.times(count);
+                born += sums;
+                if usable < SMALL_BYTES {
+                    whole.small += sums;
+                }
+            }
+            if born.objects > 0 {
+                whole.births.push((self.births.epoch(birth), born));
+            }
+        }
+        (cohorts, whole)
     }
 
     fn row(&self, row: u64, objects: usize) -> CohortRow {
@@ -185,14 +196,15 @@ mod tests {
             }
         }
         let interval = SampleInterval::from_lg(12).unwrap();
-        let (cohorts, births) = copy.cohorts(interval);
+        let (cohorts, whole) = copy.cohorts(interval);
         let found: Vec<_> =
             cohorts.iter().map(|cohort| (cohort.stack, cohort.epoch, cohort.live.objects, cohort.live.bytes)).collect();
         // The one of epoch 6 was born after the copy's last.
         let expect = [(1, 3, 1, 1 << 40), (7, 3, 3, 64 + 64 + 16), (7, 5, 2, 128), (u32::MAX, 5, 1, 32)];
         assert_eq!(found, expect);
-        let births: Vec<_> = births.iter().map(|(epoch, sums)| (*epoch, sums.objects, sums.bytes)).collect();
+        let births: Vec<_> = whole.births.iter().map(|(epoch, sums)| (*epoch, sums.objects, sums.bytes)).collect();
         assert_eq!(births, [(3, 4, (1 << 40) + 144), (5, 3, 160)]);
+        assert_eq!((whole.stacks, whole.small.objects, whole.small.bytes), (3, 6, 304));
     }
 
     #[test]

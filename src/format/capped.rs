@@ -13,12 +13,14 @@ pub(crate) struct Capped {
     bytes: Vec<u8>,
     most: usize,
     overflowed: bool,
+    /// What makes it smaller.
+    advice: &'static str,
 }
 
 impl Capped {
-    /// None yet.
-    pub(crate) fn new() -> Self {
-        Self { bytes: Vec::new(), most: MOST_BYTES, overflowed: false }
+    /// None yet. `advice`: what to do where it is too much.
+    pub(crate) fn new(advice: &'static str) -> Self {
+        Self { bytes: Vec::new(), most: MOST_BYTES, overflowed: false, advice }
     }
 
     /// What was written, if `written` is well.
@@ -29,9 +31,7 @@ impl Capped {
     pub(crate) fn finish(self, written: Result<()>) -> Result<Vec<u8>> {
         if self.overflowed {
             let most = self.most >> 20;
-            let message =
-                format!("the answer is larger than {most} MiB: ask for less, as with a higher `min` or a `site`");
-            return Err(Error::config(message));
+            return Err(Error::config(format!("the answer is larger than {most} MiB: {}", self.advice)));
         }
         written.map(|()| self.bytes)
     }
@@ -61,13 +61,13 @@ mod tests {
     #[test]
     fn more_than_that_is_refused_and_less_is_whole() {
         let written = |parts: &[&[u8]]| {
-            let mut capped = Capped { most: 5, ..Capped::new() };
+            let mut capped = Capped { most: 5, ..Capped::new("ask for less") };
             let written = parts.iter().try_for_each(|part| capped.write_all(part));
             let finished = capped.finish(written.map_err(|error| Error::io("writing", error)));
             finished.map_err(|error| error.to_string())
         };
         assert_eq!(written(&[b"abc", b"de"]), Ok(b"abcde".to_vec()));
-        let refused = "the answer is larger than 0 MiB: ask for less, as with a higher `min` or a `site`";
+        let refused = "the answer is larger than 0 MiB: ask for less";
         assert_eq!(written(&[b"abc", b"def"]), Err(refused.to_owned()));
     }
 }

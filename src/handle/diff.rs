@@ -68,6 +68,8 @@ pub struct DiffRow {
     pub significant: bool,
     /// What is alive at the later moment by birth, oldest first; empty where birthdays are not known.
     pub ages: Vec<Age>,
+    /// Whether the oldest of these stands for several: eight are told apart at most.
+    pub ages_folded: bool,
     /// What changed since the pinned first snapshot; `None` when that is one of the two moments.
     pub since_baseline: Option<Amount>,
 }
@@ -88,10 +90,11 @@ pub struct DiffAmounts {
     pub before: Amount,
     /// Alive at the later moment.
     pub after: Amount,
-    /// Bytes allocated in between, freed already or not; estimated. 0 where a diff is read backwards.
-    pub allocated_bytes: u64,
-    /// Objects allocated in between.
-    pub allocated_objects: u64,
+    /// Bytes allocated in between, freed already or not; estimated. `None` where a diff is read backwards, and where the
+    /// source does not tell.
+    pub allocated_bytes: Option<u64>,
+    /// Objects allocated in between; `None` likewise.
+    pub allocated_objects: Option<u64>,
 }
 
 /// An amount of memory.
@@ -118,7 +121,7 @@ pub struct Age {
 
 impl Diff {
     pub(super) fn of(report: DiffReport) -> Self {
-        let DiffReport { base, later, sample_interval, by, diff, remarks } = report;
+        let DiffReport { base, later, sample_interval, by, diff, remarks, .. } = report;
         Self {
             base: Moment::of(base),
             later: Moment::of(later),
@@ -152,6 +155,7 @@ impl DiffRow {
             adjusted_p_value: row.adjusted_p_value,
             significant: row.is_significant,
             ages: row.ages.iter().map(|age| Age { before_snapshot: age.before, bytes: age.bytes }).collect(),
+            ages_folded: row.ages_folded,
             since_baseline: row.since_baseline.map(Amount::change),
         }
     }
@@ -166,8 +170,8 @@ impl DiffAmounts {
             survived: Amount::of(figures.survived),
             before: Amount::of(figures.before),
             after: Amount::of(figures.after),
-            allocated_bytes: figures.allocated_bytes,
-            allocated_objects: figures.allocated_objects,
+            allocated_bytes: figures.allocated.map(|allocated| allocated.bytes),
+            allocated_objects: figures.allocated.map(|allocated| allocated.objects),
         }
     }
 }

@@ -15,7 +15,8 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::http::{Bound, Routes};
 use crate::profile::{ByteSize, INUSE_SPACE, Trim};
 use crate::profiler::{
-    Config, Gauges, Heap, LeakReport, Namer, Shared, Shown, View, Workers, stopped, warn_of_unknown_variables,
+    Asker, Config, Gauges, Heap, LeakReport, Namer, Shared, Shown, View, Wanted, Workers, stopped,
+    warn_of_unknown_variables,
 };
 use crate::snapshot::Selector;
 use crate::system::close_in_child;
@@ -155,7 +156,7 @@ impl Profiler {
     ///
     /// [`ErrorKind::NotFound`] when there is no such snapshot.
     pub fn heap_profile(&self, snapshot: Selector) -> Result<HeapProfile> {
-        self.render(move |shared, namer| Ok(HeapProfile::of(shared.profile(Heap::Kept(snapshot), namer)?)))
+        self.render(move |shared, namer, _| Ok(HeapProfile::of(shared.profile(Heap::Kept(snapshot), namer)?)))
     }
 
     /// The `count` sites that hold the most bytes in a snapshot, largest first.
@@ -164,7 +165,7 @@ impl Profiler {
     ///
     /// [`ErrorKind::NotFound`] when there is no such snapshot.
     pub fn top(&self, snapshot: Selector, count: usize) -> Result<Vec<TopSite>> {
-        self.render(move |shared, namer| {
+        self.render(move |shared, namer, _| {
             let (profile, live) = shared.measured_profile(Heap::Kept(snapshot), namer)?;
             let top = Top::of(&profile, Some(&live), INUSE_SPACE, count, Trim::Std);
             Ok(top.rows.into_iter().map(TopSite::of).collect())
@@ -207,7 +208,7 @@ impl Profiler {
 
     fn compare(&self, base: Selector, later: Heap, by: Grouping, count: usize) -> Result<Diff> {
         let question = Question { by, trim: Trim::Std, sort: Sort::default(), count, only_significant: false };
-        self.render(move |shared, namer| Ok(Diff::of(shared.diff(base, later, &question, namer)?)))
+        self.render(move |shared, namer, _| Ok(Diff::of(shared.diff(base, later, &question, namer)?)))
     }
 
     /// What grows without bound over the kept snapshots, with the evidence, and why the rest is not accused. It takes
@@ -217,7 +218,7 @@ impl Profiler {
     ///
     /// When the profiler does not run.
     pub fn leaks(&self) -> Result<LeakReport> {
-        self.render(|shared, namer| Ok(shared.leaks(namer)))
+        self.render(|shared, namer, wanted| shared.leaks(namer, wanted))
     }
 
     /// What changed from the snapshot `base` to the snapshot `later`, as gzipped profile.proto with signed values.
@@ -230,7 +231,7 @@ impl Profiler {
     }
 
     fn pprof(&self, view: impl FnOnce(&Shared) -> Result<View> + Send + 'static) -> Result<Vec<u8>> {
-        self.render(move |shared, namer| {
+        self.render(move |shared, namer, _| {
             let mut bytes = Vec::new();
             let shown = Shown { default_sample_type: "inuse_space", trim: Trim::Std };
             view(shared)?
@@ -243,14 +244,20 @@ impl Profiler {
     /// Has `work` done by the renderer and waits for it.
     fn render<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&Shared, &mut Namer<'_>) -> Result<T> + Send + 'static,
+        work: impl FnOnce(&Shared, &mut Namer<'_>, &Wanted) -> Result<T> + Send + 'static,
     ) -> Result<T> {
         let (reply, answer) = sync_channel(1);
+        let asker = Asker::new();
+        let wanted = asker.wanted();
         self.shared()?.render(move |shared, namer| {
-            // Gone only when the caller gave up waiting.
-            let _ = reply.try_send(work(shared, namer));
+            // Who asked may have given up while this was waiting: then there is nobody to work for.
+            let done = wanted.check().and_then(|()| work(shared, namer, &wanted));
+            // Gone only when the caller is.
+            let _ = reply.try_send(done);
         })?;
-        wait(&answer)?
+        let answer = wait(&answer);
+        drop(asker);
+        answer?
     }
 
     /// What the trigger made of the last reading, and why: "not taken: 37 s of the 60 s interval left".

@@ -1,11 +1,14 @@
 //! Answers, and errors as answers.
 
+use std::io::{self, Write};
+
 use bytes::Bytes;
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
 use http::{Response, StatusCode};
 use serde::Serialize;
 
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, ErrorKind, Result};
+use crate::format::Capped;
 
 pub(super) type Answer = Response<Bytes>;
 
@@ -40,6 +43,33 @@ pub(super) fn json(status: StatusCode, body: &impl Serialize) -> Answer {
         }
         Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, format!("writing JSON: {error}\n")),
     }
+}
+
+/// The same, but for the status, of what may be large: never more than an answer may be.
+///
+/// # Errors
+///
+/// When it is more, with `advice`.
+pub(super) fn capped_json(body: &impl Serialize, advice: &'static str) -> Result<Answer> {
+    written("application/json", advice, |out| {
+        serde_json::to_writer_pretty(&mut *out, body)?;
+        out.write_all(b"\n")
+    })
+}
+
+/// What `write` writes, and never more than an answer may be.
+///
+/// # Errors
+///
+/// When it is more, with `advice`.
+pub(super) fn written(
+    content_type: &'static str,
+    advice: &'static str,
+    write: impl FnOnce(&mut Capped) -> io::Result<()>,
+) -> Result<Answer> {
+    let mut body = Capped::new(advice);
+    let written = write(&mut body).map_err(|error| Error::io("writing an answer", error));
+    Ok(with_body(StatusCode::OK, content_type, body.finish(written)?))
 }
 
 /// A gzipped profile, to be saved under `name`, a `Content-Disposition`.
@@ -112,4 +142,21 @@ pub(super) fn error(error: &Error, style: ErrorStyle) -> Answer {
         answer.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
     }
     answer
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_larger_than_an_answer_may_be_is_refused_with_advice() {
+        let part = "x".repeat(1 << 20);
+        let json = |parts: usize| capped_json(&vec![&part; parts], "ask for less").map(|answer| answer.body().len());
+        assert!(json(31).is_ok_and(|size| size > 31 << 20));
+        let text = written(TEXT, "ask for less", |out| (0..33).try_for_each(|_| out.write_all(part.as_bytes())));
+        for refused in [json(32).unwrap_err(), text.unwrap_err()] {
+            assert_eq!(refused.to_string(), "the answer is larger than 32 MiB: ask for less");
+            assert_eq!(super::error(&refused, ErrorStyle::Json).status(), StatusCode::BAD_REQUEST);
+        }
+    }
 }

@@ -12,6 +12,8 @@ use crate::profiler::{DiffReport, When};
 pub(super) struct DiffJson {
     base: WhenJson,
     later: WhenJson,
+    /// Time between the two, by a clock that never steps.
+    seconds: f64,
     sample_interval_bytes: u64,
     /// What a row is: `stack`, `site` or `function`.
     by: &'static str,
@@ -55,6 +57,8 @@ struct RowJson {
     significant: bool,
     /// What is alive at the later moment by birth, oldest first.
     ages: Vec<AgeJson>,
+    /// Whether the oldest of these stands for several: eight are told apart at most.
+    ages_folded: bool,
     /// Net change since the pinned first snapshot; `null` when that is one of the two.
     since_baseline: Option<AmountJson>,
 }
@@ -71,9 +75,9 @@ struct FiguresJson {
     survived: AmountJson,
     before: AmountJson,
     after: AmountJson,
-    /// Allocated in between, freed already or not.
-    allocated_bytes: u64,
-    allocated_objects: u64,
+    /// Allocated in between, freed already or not; `null` where that is not known, and where a diff is read backwards.
+    allocated_bytes: Option<u64>,
+    allocated_objects: Option<u64>,
 }
 
 #[derive(Serialize)]
@@ -99,10 +103,11 @@ struct AgeJson {
 
 impl DiffJson {
     pub(super) fn of(report: DiffReport) -> Self {
-        let DiffReport { base, later, sample_interval, by, diff, remarks } = report;
+        let DiffReport { base, later, apart, sample_interval, by, diff, remarks } = report;
         Self {
             base: WhenJson::of(base),
             later: WhenJson::of(later),
+            seconds: apart.as_secs_f64(),
             sample_interval_bytes: sample_interval,
             by: by.name(),
             total: FiguresJson::of(&diff.total),
@@ -133,6 +138,7 @@ impl RowJson {
             adjusted_p_value: row.adjusted_p_value,
             significant: row.is_significant,
             ages: row.ages.into_iter().map(AgeJson::of).collect(),
+            ages_folded: row.ages_folded,
             since_baseline: row.since_baseline.map(AmountJson::of),
         }
     }
@@ -147,8 +153,8 @@ impl FiguresJson {
             survived: AmountJson::of(figures.survived),
             before: AmountJson::of(figures.before),
             after: AmountJson::of(figures.after),
-            allocated_bytes: figures.allocated_bytes,
-            allocated_objects: figures.allocated_objects,
+            allocated_bytes: figures.allocated.map(|allocated| allocated.bytes),
+            allocated_objects: figures.allocated.map(|allocated| allocated.objects),
         }
     }
 }

@@ -1,73 +1,78 @@
 //! A diff as a table, for people.
 
-use std::fmt::Write as _;
+use std::io::{self, Write};
 
 use super::json::time;
 use crate::analysis::{Age, DiffRow, Site};
 use crate::profile::ByteSize;
 use crate::profiler::{DiffReport, When};
 
-/// The rows of a report. `all`: those that may be chance were asked for too.
-pub(super) fn diff_table(report: &DiffReport, all: bool) -> String {
-    let DiffReport { base, later, sample_interval, by, diff, remarks } = report;
-    let apart = later.time.duration_since(base.time).unwrap_or_else(|backwards| backwards.duration());
-    let mut text = format!(
-        "{} against {}, {:.1} s apart, by {}\n",
+/// Writes the rows of a report. `all`: those that may be chance were asked for too.
+pub(super) fn diff_table(report: &DiffReport, all: bool, out: &mut impl Write) -> io::Result<()> {
+    let DiffReport { base, later, apart, sample_interval, by, diff, remarks } = report;
+    writeln!(
+        out,
+        "{} against {}, {:.1} s apart, by {}",
         described(later),
         described(base),
         apart.as_secs_f64(),
         by.name()
-    );
+    )?;
     let total = &diff.total;
-    let mut line = |line: std::fmt::Arguments<'_>| {
-        // Writing to a string does not fail.
-        let _ = writeln!(text, "{line}");
-    };
-    line(format_args!(
+    let allocated = total.allocated.map(|allocated| ByteSize::bytes(allocated.bytes));
+    let allocated = allocated.map_or(String::new(), |bytes| format!("; allocated in between {bytes}"));
+    writeln!(
+        out,
         "one sample in {} on average; estimates with the bounds of 95% confidence",
         ByteSize::bytes(*sample_interval)
-    ));
-    line(format_args!(
-        "in all: {}, born {}, freed {}; before {}, after {}; allocated in between {}",
+    )?;
+    writeln!(
+        out,
+        "in all: {}, born {}, freed {}; before {}, after {}{allocated}",
         total.net.bytes.signed_bytes(),
         total.born.bytes.bytes(),
         total.freed.bytes.bytes(),
         total.before.bytes.bytes(),
-        total.after.bytes.bytes(),
-        ByteSize::bytes(total.allocated_bytes)
-    ));
+        total.after.bytes.bytes()
+    )?;
     if diff.detection_limit > 0.0 {
-        line(format_args!(
+        writeln!(
+            out,
             "smaller growth at a {} may be missed: {}; up to {} leaves no trace in one of twenty cases",
             by.name(),
             size(diff.detection_limit),
             size(diff.traceless)
-        ));
+        )?;
     }
-    remarks.iter().for_each(|remark| line(format_args!("{remark}")));
+    for remark in remarks {
+        writeln!(out, "{remark}")?;
+    }
     let net: Vec<String> = diff.rows.iter().map(|row| row.figures.net.bytes.signed_bytes().to_string()).collect();
     let width = net.iter().map(|net| net.chars().count()).max().unwrap_or(0);
     for (row, net) in diff.rows.iter().zip(net) {
         let born = size(row.figures.born.bytes.estimate);
         let freed = size(row.figures.freed.bytes.estimate);
         let noise = if row.is_significant { "" } else { "  (may be noise)" };
-        line(format_args!("{net:>width$}  born {born}  freed {freed}  {}{noise}", place(&row.site)));
-        row.stack.iter().for_each(|frame| line(format_args!("{:width$}    {}", "", place(frame))));
+        writeln!(out, "{net:>width$}  born {born}  freed {freed}  {}{noise}", place(&row.site))?;
+        for frame in &row.stack {
+            writeln!(out, "{:width$}    {}", "", place(frame))?;
+        }
         if let Some(history) = history(row) {
-            line(format_args!("{:width$}  {history}", ""));
+            writeln!(out, "{:width$}  {history}", "")?;
         }
     }
     let listed = diff.changed - if all { 0 } else { diff.not_significant };
     if listed > diff.rows.len() {
-        line(format_args!("{} more of the rows that changed: ?n=", listed - diff.rows.len()));
+        writeln!(out, "{} more of the rows that changed: ?n=", listed - diff.rows.len())?;
     }
     if !all && diff.not_significant > 0 {
-        line(format_args!(
+        writeln!(
+            out,
             "{} rows whose change cannot be told from sampling noise are not listed; ?all=true",
             diff.not_significant
-        ));
+        )?;
     }
-    text
+    Ok(())
 }
 
 fn described(when: &When) -> String {
@@ -85,7 +90,11 @@ fn history(row: &DiffRow) -> Option<String> {
     };
     let mut parts = Vec::new();
     if !row.ages.is_empty() {
-        parts.push(format!("alive by birth: {}", row.ages.iter().map(age).collect::<Vec<_>>().join(", ")));
+        let mut ages: Vec<String> = row.ages.iter().map(age).collect();
+        if let Some(oldest) = ages.first_mut().filter(|_| row.ages_folded) {
+            oldest.push_str(" (all older ages in one)");
+        }
+        parts.push(format!("alive by birth: {}", ages.join(", ")));
     }
     parts.extend(row.since_baseline.map(|net| format!("since the baseline {}", net.bytes.signed_bytes())));
     (!parts.is_empty()).then(|| parts.join("; "))
@@ -146,6 +155,7 @@ mod tests {
             p_value,
             adjusted_p_value: (3.0 * p_value).min(1.0),
             is_significant: 3.0 * p_value <= 0.05,
+            ages_folded: change.freed.objects == 3,
             ages: vec![
                 Age { before: Some((3, at(0))), bytes: change.survived.estimated_bytes },
                 Age { before: None, bytes: change.born.estimated_bytes },
@@ -163,7 +173,9 @@ mod tests {
         ];
         DiffReport {
             base: When { id: Some(3), time: at(0) },
-            later: When { id: None, time: at(61) },
+            // The wall clock was set back meanwhile.
+            later: When { id: None, time: at(1) },
+            apart: Duration::from_secs(61),
             sample_interval: INTERVAL,
             by,
             diff: Diff {
@@ -181,10 +193,15 @@ mod tests {
 
     #[test]
     fn text_and_json_are_as_they_were() {
-        golden::check("diff_all.txt", diff_table(&report(Grouping::Site), true));
+        let table = |report: &DiffReport, all: bool| {
+            let mut text = Vec::new();
+            diff_table(report, all, &mut text).unwrap();
+            text
+        };
+        golden::check("diff_all.txt", table(&report(Grouping::Site), true));
         let mut significant = report(Grouping::Stack);
         significant.diff.rows.truncate(2);
-        golden::check("diff.txt", diff_table(&significant, false));
+        golden::check("diff.txt", table(&significant, false));
         golden::check("diff.json", serde_json::to_vec_pretty(&DiffJson::of(report(Grouping::Site))).unwrap());
     }
 }

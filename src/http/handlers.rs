@@ -1,5 +1,6 @@
 //! One function for each thing that can be asked.
 
+use std::io::Write;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -7,7 +8,7 @@ use http::header::ACCEPT;
 use http::request::Parts;
 use http::{Method, StatusCode};
 
-use super::answer::{self, Answer};
+use super::answer::{self, Answer, TEXT};
 use super::diff_json::DiffJson;
 use super::diff_text::diff_table;
 use super::json::{MemoryReport, SnapshotEntry, SnapshotList, TopReport};
@@ -21,7 +22,7 @@ use crate::format::flamegraph::{self, Options};
 use crate::format::{Capped, folded};
 use crate::metrics::{Exposition, scrape};
 use crate::profile::{INUSE_SPACE, SAMPLE_TYPES};
-use crate::profiler::{Heap, Shared, Shown};
+use crate::profiler::{Asker, Heap, Shared, Shown};
 use crate::snapshot::{Selector, Snapshot};
 
 /// What can be asked, for the listing.
@@ -56,6 +57,15 @@ pub(super) const INDEX_HEAD: &str = r#"<!doctype html>
 <h1>heapward</h1>
 <ul>
 "#;
+
+/// Rows of a diff that can be asked for: with stacks and figures a row of JSON takes ten thousand bytes and more.
+const MOST_DIFF_ROWS: usize = 1_000;
+
+/// Sites that can be asked for: a row takes some hundred bytes.
+const MOST_SITES: usize = 10_000;
+
+/// What to do where a table is too large.
+const FEWER_ROWS: &str = "ask for fewer rows, with a smaller `n`";
 
 /// `Content-Disposition` of the profiles.
 const HEAP_PROF: &str = "attachment; filename=\"heap.prof\"";
@@ -148,7 +158,7 @@ pub(super) async fn answer(
         Endpoint::Memory => no_parameters(parts).map(|()| answer::json(StatusCode::OK, &MemoryReport::of(shared))),
         Endpoint::Leaks => leaks(shared, parts).await,
         Endpoint::Snapshots if parts.method == Method::POST => take(shared, parts).await,
-        Endpoint::Snapshots => no_parameters(parts).map(|()| answer::json(StatusCode::OK, &SnapshotList::of(shared))),
+        Endpoint::Snapshots => list(shared, parts).await,
         Endpoint::Snapshot(selector) => one(shared, parts, selector.parse()?),
         Endpoint::SnapshotProfile(selector) => heap_prof(shared, parts, None, Heap::Kept(selector.parse()?)).await,
         Endpoint::SnapshotTop(selector) => top(shared, parts, selector.parse()?).await,
@@ -204,6 +214,12 @@ fn metrics(shared: &Arc<Shared>, parts: &Parts) -> Result<Answer> {
     Ok(answer::with_body(StatusCode::OK, format.content_type(), scrape(shared, format)?))
 }
 
+/// By the renderer: up to a thousand snapshots and their words are more than a server's thread has time for.
+async fn list(shared: &Arc<Shared>, parts: &Parts) -> Result<Answer> {
+    no_parameters(parts)?;
+    render(shared, |shared, _| answer::capped_json(&SnapshotList::of(shared), "ask for one snapshot, by its id")).await
+}
+
 async fn take(shared: &Arc<Shared>, parts: &Parts) -> Result<Answer> {
     no_parameters(parts)?;
     let (reply, taken) = tokio::sync::oneshot::channel();
@@ -247,7 +263,7 @@ async fn heap_prof(shared: &Arc<Shared>, parts: &Parts, base: Option<Selector>, 
 async fn top(shared: &Arc<Shared>, parts: &Parts, selector: Selector) -> Result<Answer> {
     let names = SAMPLE_TYPES.map(|sample_type| sample_type.name);
     let mut query = Query::parse(parts.uri.query());
-    let count = query.number("n", 1..=10_000, 20)?;
+    let count = query.number("n", 1..=MOST_SITES, 20)?;
     let by = query.word("by", &names, INUSE_SPACE)?;
     let trim = query.parsed("trim")?.unwrap_or_default();
     query.finish()?;
@@ -255,11 +271,11 @@ async fn top(shared: &Arc<Shared>, parts: &Parts, selector: Selector) -> Result<
     render(shared, move |shared, namer| {
         let (profile, live) = shared.measured_profile(Heap::Kept(selector), namer)?;
         let top = Top::of(&profile, Some(&live), by, count, trim);
-        Ok(if as_text {
-            answer::text(StatusCode::OK, table(&top, by))
+        if as_text {
+            answer::written(TEXT, FEWER_ROWS, |out| out.write_all(table(&top, by).as_bytes()))
         } else {
-            answer::json(StatusCode::OK, &TopReport::of(top, profile.time, profile.comments))
-        })
+            answer::capped_json(&TopReport::of(top, profile.time, profile.comments), FEWER_ROWS)
+        }
     })
     .await
 }
@@ -267,7 +283,7 @@ async fn top(shared: &Arc<Shared>, parts: &Parts, selector: Selector) -> Result<
 async fn diff(shared: &Arc<Shared>, parts: &Parts, base: Selector, later: Heap) -> Result<Answer> {
     let mut query = Query::parse(parts.uri.query());
     let by = query.word("by", &Grouping::NAMES, Grouping::default() as usize)?;
-    let count = query.number("n", 1..=10_000, 20)?;
+    let count = query.number("n", 1..=MOST_DIFF_ROWS, 20)?;
     let sort = query.word("sort", &Sort::NAMES, Sort::default() as usize)?;
     let trim = query.parsed("trim")?.unwrap_or_default();
     let all = query.word("all", &["false", "true"], 0)? == 1;
@@ -277,11 +293,11 @@ async fn diff(shared: &Arc<Shared>, parts: &Parts, base: Selector, later: Heap) 
         Question { by: Grouping::ALL[by], trim, sort: Sort::ALL[sort], count, only_significant: as_text && !all };
     render(shared, move |shared, namer| {
         let report = shared.diff(base, later, &question, namer)?;
-        Ok(if as_text {
-            answer::text(StatusCode::OK, diff_table(&report, all))
+        if as_text {
+            answer::written(TEXT, FEWER_ROWS, |out| diff_table(&report, all, out))
         } else {
-            answer::json(StatusCode::OK, &DiffJson::of(report))
-        })
+            answer::capped_json(&DiffJson::of(report), FEWER_ROWS)
+        }
     })
     .await
 }
@@ -289,15 +305,20 @@ async fn diff(shared: &Arc<Shared>, parts: &Parts, base: Selector, later: Heap) 
 async fn leaks(shared: &Arc<Shared>, parts: &Parts) -> Result<Answer> {
     no_parameters(parts)?;
     let as_text = accept(parts).contains("text/plain");
-    render(shared, move |shared, namer| {
-        let report = shared.leaks(namer);
-        Ok(if as_text {
-            answer::text(StatusCode::OK, report.to_string())
+    let asker = Asker::new();
+    let wanted = asker.wanted();
+    let answer = render(shared, move |shared, namer| {
+        let report = shared.leaks(namer, &wanted)?;
+        if as_text {
+            answer::written(TEXT, "its JSON has the same", |out| write!(out, "{report}"))
         } else {
-            answer::json(StatusCode::OK, &report)
-        })
+            answer::capped_json(&report, "its text (Accept: text/plain) is smaller")
+        }
     })
-    .await
+    .await;
+    // Who left before dropped it with this future.
+    drop(asker);
+    answer
 }
 
 /// What a drawing is asked to show.
@@ -350,7 +371,7 @@ async fn folded(shared: &Arc<Shared>, parts: &Parts, selector: Selector) -> Resu
     let options = drawing(&mut query, folded::DEFAULT_MIN_PERCENT)?;
     query.finish()?;
     render(shared, move |shared, namer| {
-        let mut body = Capped::new();
+        let mut body = Capped::new("ask for less, with a higher `min` or a `site`");
         let written = folded::write(&shared.profile(Heap::Kept(selector), namer)?, &options, &mut body);
         Ok(answer::text(StatusCode::OK, body.finish(written)?))
     })

@@ -96,7 +96,7 @@ impl SnapshotEntry {
             live_objects_low: live.objects.low.round() as u64,
             live_objects_high: live.objects.high.round() as u64,
             sampled_objects: snapshot.live.objects,
-            stacks: snapshot.cohorts.stacks(),
+            stacks: snapshot.whole.stacks,
             epoch: snapshot.epoch,
             duration_seconds: snapshot.duration.as_secs_f64(),
             partial: snapshot.partial,
@@ -375,11 +375,10 @@ struct InuseBounds {
     /// Samples in use that `inuse_bytes` and `inuse_objects` rest on.
     samples: Option<u64>,
     /// Between these `inuse_bytes` lies in truth, with 95% confidence.
-    bytes_low: Option<i64>,
-    bytes_high: Option<i64>,
-    /// As these, of `inuse_objects`.
-    objects_low: Option<i64>,
-    objects_high: Option<i64>,
+    inuse_bytes_low: Option<i64>,
+    inuse_bytes_high: Option<i64>,
+    inuse_objects_low: Option<i64>,
+    inuse_objects_high: Option<i64>,
 }
 
 impl InuseBounds {
@@ -387,10 +386,10 @@ impl InuseBounds {
         let bound = |bound: fn(&Amount) -> f64| inuse.as_ref().map(|inuse| bound(inuse).round() as i64);
         Self {
             samples: inuse.map(|inuse| inuse.samples),
-            bytes_low: bound(|inuse| inuse.bytes.low),
-            bytes_high: bound(|inuse| inuse.bytes.high),
-            objects_low: bound(|inuse| inuse.objects.low),
-            objects_high: bound(|inuse| inuse.objects.high),
+            inuse_bytes_low: bound(|inuse| inuse.bytes.low),
+            inuse_bytes_high: bound(|inuse| inuse.bytes.high),
+            inuse_objects_low: bound(|inuse| inuse.objects.low),
+            inuse_objects_high: bound(|inuse| inuse.objects.high),
         }
     }
 }

@@ -21,7 +21,7 @@ use crate::format::Capped;
 use crate::profile::Address;
 #[cfg(feature = "cpu")]
 use crate::profiler::CpuProfile;
-use crate::profiler::{Heap, Shared, Shown, View};
+use crate::profiler::{Heap, Shared, Shown};
 
 /// What can be asked for, for the listing.
 const PROFILES: [(&str, &str); 8] = [
@@ -91,7 +91,7 @@ pub(super) async fn heap(
         }
         let base = shared.moment(Heap::Live)?;
         patience.wait(Duration::from_secs(seconds as u64))?;
-        Ok((View::difference(base, shared.moment(Heap::Live)?), turn))
+        Ok((shared.between(base, shared.moment(Heap::Live)?), turn))
     })
     .await?;
     render(shared, move |shared, namer| {
@@ -132,7 +132,7 @@ pub(super) async fn symbol(shared: &Arc<Shared>, parts: &Parts, body: &Bytes) ->
         let mut seen = HashSet::new();
         addresses.retain(|address| seen.insert(*address));
         let names = shared.names(&addresses, namer);
-        let mut answer = Capped::new();
+        let mut answer = Capped::new("ask for fewer names");
         // Go says how many symbols it has, which pprof takes for whether it has any.
         let mut written = answer.write_all(b"num_symbols: 1\n");
         for address in &addresses {

@@ -10,9 +10,10 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Unit;
 
-use crate::analysis::{Breakdown, Own, SMALL_BYTES};
+use crate::analysis::{Breakdown, Own};
 use crate::collect::{CollectorStats, Source, Unwinder};
 use crate::policy::Reason;
+use crate::profile::SMALL_BYTES;
 use crate::profiler::{Shared, Status};
 
 /// Reads everything when it is scraped.

@@ -78,12 +78,6 @@ impl Cohorts {
         })
     }
 
-    /// How many stacks hold something.
-    pub(crate) fn stacks(&self) -> usize {
-        let mut last = None;
-        self.rows().filter(|row| last.replace(row.stack) != Some(row.stack)).count()
-    }
-
     /// Memory that it takes.
     pub(crate) fn size_bytes(&self) -> usize {
         self.rows.capacity() + self.weights.capacity() * size_of::<Sums>()
@@ -124,7 +118,6 @@ mod tests {
             Cohort { stack: 7, epoch: 0, live: weights[1].times(2) },
         ];
         assert_eq!(found, expect);
-        assert_eq!(cohorts.stacks(), 2);
     }
     #[test]
     fn rows_come_out_as_they_went_in() {

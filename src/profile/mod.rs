@@ -39,4 +39,4 @@ pub(crate) use reading::{AllocatorMemory, CgroupMemory, ProcessMemory, Reading};
 pub(crate) use sums::Sums;
 pub(crate) use totals::{PackedTotals, Totals};
 pub(crate) use trim::{Trim, Trimmer, is_of_a_dependency};
-pub(crate) use whole::Whole;
+pub(crate) use whole::{SMALL_BYTES, Whole};

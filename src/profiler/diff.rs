@@ -1,6 +1,6 @@
 //! A diff of two moments with what its reader must know of them.
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use super::moment::Moment;
 use super::{Comparison, Heap, Namer, Shared};
@@ -15,6 +15,8 @@ pub(crate) struct DiffReport {
     pub(crate) base: When,
     /// The moment that is looked at, which may be the older one.
     pub(crate) later: When,
+    /// Time between the two, by a clock that never steps.
+    pub(crate) apart: Duration,
     /// R, in bytes.
     pub(crate) sample_interval: u64,
     /// What a row is.
@@ -71,9 +73,13 @@ impl Shared {
         let mut diff = Diff::of(&comparison.profile, &comparison.changes, self.collector().interval(), &past, question);
         if base.is_same(&later) {
             diff.all_survived(&later.live());
+        } else if is_older(&later, &base) || !has_birthdays {
+            // Nothing is allocated backwards, and jemalloc's dumps do not tell.
+            diff.forget_allocated();
         }
         Ok(DiffReport {
             remarks: self.remarks_of(&base, &later, comparison.profile.comments),
+            apart: self.apart(&base, &later),
             base: When { id: base.id(), time: base.time() },
             later: When { id: later.id(), time: later.time() },
             sample_interval: self.collector().interval().bytes(),

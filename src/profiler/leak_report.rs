@@ -9,12 +9,13 @@ use serde::{Serialize, Serializer};
 use super::{Moment, Story};
 use crate::analysis::growth::{Judgement, Shape, Verdict};
 use crate::analysis::{Leaks, Site};
+use crate::error::Result;
 use crate::profile::{CgroupMemory, Interval};
 
 /// What grows without bound over the kept snapshots, what does not, and why. `GET /api/leaks` serves it as JSON with the
 /// same names; as text it is for people.
 ///
-/// Sizes are estimated bytes, durations seconds; bounds (`_low`, `_high`) are those of 95% intervals.
+/// Sizes are estimated bytes, whole ones in JSON, durations seconds; bounds (`_low`, `_high`) are those of 95% intervals.
 #[derive(Clone, Debug, Serialize)]
 #[non_exhaustive]
 pub struct LeakReport {
@@ -40,6 +41,10 @@ pub struct LeakReport {
     pub headroom_bytes: Option<u64>,
     /// What grows without bound, by the growth that is certain, largest first.
     pub suspects: Vec<LeakSuspect>,
+    /// Functions in which memory grows that are not among `suspects`: those are the 256 in which most does.
+    pub suspects_left_out: usize,
+    /// Sites that rose and were not judged: those are the 512 that rose most.
+    pub sites_not_judged: usize,
     /// What rose and is not accused, with the reason; the largest rise first, twenty at most.
     pub let_go: Vec<LetGo>,
     /// What is missing, and what could not be named.
@@ -77,6 +82,7 @@ pub struct LetGo {
     #[serde(flatten)]
     pub site: Site,
     /// The most by which it was ever higher than before.
+    #[serde(serialize_with = "whole")]
     pub rise_bytes: f64,
     /// Why.
     #[serde(flatten)]
@@ -96,10 +102,13 @@ pub struct Evidence {
     /// Length of the window.
     pub window_seconds: f64,
     /// Growth over the window.
+    #[serde(serialize_with = "whole")]
     pub bytes: f64,
     /// Its lower bound.
+    #[serde(serialize_with = "whole")]
     pub bytes_low: f64,
     /// Its upper bound.
+    #[serde(serialize_with = "whole")]
     pub bytes_high: f64,
     /// Growth a second: the median of the slopes between all snapshots of the window (Theil and Sen).
     pub bytes_per_second: Option<f64>,
@@ -130,16 +139,18 @@ pub struct Evidence {
     /// Its upper bound.
     pub not_freed_high: Option<f64>,
     /// Growth below this is not told from chance here.
+    #[serde(serialize_with = "whole")]
     pub detection_limit_bytes: f64,
 }
 
 impl LeakReport {
-    /// What `story` tells, with the memory limit beside it.
-    pub(crate) fn of(story: &Story, cgroup: &CgroupMemory) -> Self {
-        let leaks = story.leaks();
+    /// What `story` tells, with the memory limit beside it, for as long as `go_on` says yes.
+    pub(crate) fn of(story: &Story, cgroup: &CgroupMemory, go_on: impl Fn() -> Result<()>) -> Result<Self> {
+        let leaks = story.leaks_while(go_on)?;
         let headroom = headroom(cgroup);
         let moments = story.moments();
         let summary = summary(&leaks);
+        let comments = story.comments().iter().cloned().chain(left_out(&leaks)).collect();
         let evidence = |judgement: &Judgement, is_accused| Evidence::of(judgement, is_accused, story, headroom);
         let suspects = leaks.suspects.into_iter().map(|suspect| LeakSuspect {
             lines: suspect.stack_lines(),
@@ -155,7 +166,7 @@ impl LeakReport {
             site: let_go.site,
             rise_bytes: let_go.rise,
         });
-        Self {
+        Ok(Self {
             summary,
             snapshots: moments.iter().filter_map(Moment::id).collect(),
             from: moments.first().map(Moment::time),
@@ -166,9 +177,11 @@ impl LeakReport {
             limit_bytes: cgroup.limit,
             headroom_bytes: headroom,
             suspects: suspects.collect(),
+            suspects_left_out: leaks.suspects_left_out,
+            sites_not_judged: leaks.not_judged,
             let_go: let_go.collect(),
-            comments: story.comments().to_vec(),
-        }
+            comments,
+        })
     }
 }
 
@@ -205,6 +218,15 @@ impl fmt::Display for LeakReport {
 /// Bytes until the memory limit, if both are known.
 fn headroom(cgroup: &CgroupMemory) -> Option<u64> {
     Some(cgroup.limit?.saturating_sub(cgroup.usage?))
+}
+
+/// What there were too many of.
+fn left_out(leaks: &Leaks) -> impl Iterator<Item = String> + use<> {
+    let Leaks { suspects_left_out, not_judged, .. } = *leaks;
+    let suspects = (suspects_left_out > 0)
+        .then(|| format!("{suspects_left_out} more functions in which memory grows are left out: it grows less there"));
+    let sites = (not_judged > 0).then(|| format!("{not_judged} more sites rose and are not judged: they rose less"));
+    suspects.into_iter().chain(sites)
 }
 
 fn summary(leaks: &Leaks) -> String {
@@ -268,6 +290,11 @@ fn utc(time: SystemTime) -> String {
     DateTime::<Utc>::from(time).to_rfc3339_opts(SecondsFormat::Millis, true)
 }
 
-fn rfc3339<S: Serializer>(time: &Option<SystemTime>, serializer: S) -> Result<S::Ok, S::Error> {
+fn rfc3339<S: Serializer>(time: &Option<SystemTime>, serializer: S) -> std::result::Result<S::Ok, S::Error> {
     time.map(utc).serialize(serializer)
+}
+
+/// Sizes are whole bytes in JSON, as everywhere.
+fn whole<S: Serializer>(bytes: &f64, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+    serializer.serialize_i64(bytes.round() as i64)
 }

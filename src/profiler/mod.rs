@@ -2,6 +2,7 @@
 
 mod answer_room;
 mod aside;
+mod asker;
 mod comparison;
 mod config;
 #[cfg(feature = "cpu")]
@@ -9,6 +10,7 @@ mod cpu;
 mod diff;
 mod environment;
 mod gauges;
+mod growths;
 mod leak_report;
 mod listen;
 mod moment;
@@ -34,6 +36,7 @@ pub use listen::Listen;
 
 pub(crate) use answer_room::AnswerRoom;
 pub(crate) use aside::Patience;
+pub(crate) use asker::{Asker, Wanted};
 pub(crate) use comparison::Comparison;
 pub(crate) use config::{Config, ProfilesDir};
 #[cfg(feature = "cpu")]

@@ -1,7 +1,7 @@
 //! A heap at one moment: what was copied, without names.
 
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, Instant, SystemTime};
 
 use crate::analysis::Side;
 use crate::collect::{Capture, Collector};
@@ -13,14 +13,17 @@ use crate::system::loaded_mappings;
 /// A heap at one moment.
 pub(crate) enum Moment {
     /// Copied for one request.
-    Copied(Copied),
+    Copied(Box<Copied>),
     /// A snapshot that is kept.
     Kept(Arc<Snapshot>),
 }
 
 /// A copy of the live heap that is no snapshot.
 pub(crate) struct Copied {
+    /// For people.
     time: SystemTime,
+    /// For durations.
+    taken: Instant,
     capture: Capture,
     mappings: Vec<Mapping>,
 }
@@ -30,14 +33,12 @@ impl Moment {
     ///
     /// `told_apart`: as in [`Collector::snapshot`].
     pub(super) fn now(collector: &Collector, told_apart: &[u32]) -> Result<Self> {
-        let capture = collector.peek(told_apart)?;
-        Ok(Self::Copied(Copied { time: SystemTime::now(), capture, mappings: loaded_mappings() }))
+        Ok(Self::Copied(Box::new(Copied::of(collector.peek(told_apart)?))))
     }
 
     /// The heap as it is; ends the epoch.
     pub(super) fn ending_epoch(collector: &Collector, told_apart: &[u32]) -> Result<Self> {
-        let capture = collector.snapshot(told_apart)?;
-        Ok(Self::Copied(Copied { time: SystemTime::now(), capture, mappings: loaded_mappings() }))
+        Ok(Self::Copied(Box::new(Copied::of(collector.snapshot(told_apart)?))))
     }
 
     /// Its number, if it is a snapshot.
@@ -55,6 +56,18 @@ impl Moment {
         }
     }
 
+    /// How long before or after `other` it was, by a clock that never steps. The profiler was `started` then.
+    pub(super) fn apart(&self, other: &Self, started: Instant) -> Duration {
+        self.uptime(started).abs_diff(other.uptime(started))
+    }
+
+    fn uptime(&self, started: Instant) -> Duration {
+        match self {
+            Self::Copied(copied) => copied.taken.saturating_duration_since(started),
+            Self::Kept(snapshot) => snapshot.reading.uptime,
+        }
+    }
+
     /// The epoch that ended then, or that went on.
     pub(super) fn epoch(&self) -> u32 {
         self.side().epoch
@@ -63,7 +76,8 @@ impl Moment {
     /// For comparing it with another.
     pub(super) fn side(&self) -> Side<'_> {
         match self {
-            Self::Copied(Copied { capture, .. }) => {
+            Self::Copied(copied) => {
+                let capture = &copied.capture;
                 Side { epoch: capture.epoch, cohorts: &capture.cohorts, totals: &capture.totals }
             }
             Self::Kept(snapshot) => {
@@ -114,7 +128,8 @@ impl Moment {
     /// What a reader must know before believing it.
     pub(super) fn remarks(&self) -> Vec<String> {
         let (partial, dropped_objects, dropped_stacks) = match self {
-            Self::Copied(Copied { capture, .. }) => {
+            Self::Copied(copied) => {
+                let capture = &copied.capture;
                 (capture.partial.map(|partial| partial.reason()), capture.dropped_objects, capture.dropped_stacks)
             }
             Self::Kept(snapshot) => (snapshot.partial, snapshot.dropped_objects, snapshot.dropped_stacks),
@@ -134,6 +149,12 @@ impl Moment {
             ));
         }
         remarks
+    }
+}
+
+impl Copied {
+    fn of(capture: Capture) -> Self {
+        Self { time: SystemTime::now(), taken: Instant::now(), capture, mappings: loaded_mappings() }
     }
 }
 
@@ -170,6 +191,8 @@ impl Row {
 mod tests {
     use super::*;
     use crate::profile::{Cohort, Cohorts, PackedTotals};
+    use crate::profiler::View;
+    use crate::snapshot::empty_snapshot;
 
     fn copied(live: &[(u32, u32, u64)], totals: &[(u32, u64)]) -> Moment {
         let cohorts: Vec<Cohort> = live
@@ -188,11 +211,34 @@ mod tests {
             ..Totals::default()
         });
         let (cohorts, totals) = (Cohorts::of(&cohorts), PackedTotals::pack(2, totals));
-        Moment::Copied(Copied {
+        Moment::Copied(Box::new(Copied {
             time: SystemTime::UNIX_EPOCH,
+            taken: Instant::now(),
             capture: Capture { cohorts, totals, ..Capture::default() },
             mappings: Vec::new(),
-        })
+        }))
+    }
+
+    #[test]
+    fn a_clock_that_was_set_back_changes_no_duration() {
+        let started = Instant::now();
+        let minutes = |minutes: u64| Duration::from_secs(60 * minutes);
+        let kept = |uptime: Duration, time: SystemTime| {
+            let mut snapshot = Snapshot::clone(&empty_snapshot(1, 0));
+            (snapshot.reading.uptime, snapshot.time, snapshot.reading.time) = (uptime, time, time);
+            Moment::Kept(Arc::new(snapshot))
+        };
+        // An hour back, one minute later.
+        let noon = SystemTime::UNIX_EPOCH + minutes(720);
+        let (before, after) = (kept(minutes(5), noon), kept(minutes(6), noon - minutes(59)));
+        assert_eq!(after.apart(&before, started), minutes(1));
+        assert_eq!(before.apart(&after, started), minutes(1), "whichever is the older one");
+        let Moment::Copied(copied) = copied(&[], &[]) else { unreachable!() };
+        let live =
+            Moment::Copied(Box::new(Copied { taken: started + minutes(8), time: noon - minutes(50), ..*copied }));
+        assert_eq!(live.apart(&after, started), minutes(2));
+        let view = View::difference(before, live, started);
+        assert_eq!(view.duration(), minutes(3));
     }
 
     #[test]

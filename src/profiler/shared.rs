@@ -9,10 +9,11 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use super::answer_room::{AnswerRoom, AnswerRooms};
+use super::growths::Growths;
 use super::render::Job;
 use super::status::Status;
 use super::watch::Command;
-use super::{Config, Gauges, LeakReport, Moment, Namer, Story, View};
+use super::{Config, Gauges, LeakReport, Moment, Namer, Story, View, Wanted};
 use crate::analysis::growth::judge;
 use crate::analysis::{HeapGrowth, series_of_all};
 use crate::collect::Collector;
@@ -53,6 +54,7 @@ pub(crate) struct Shared {
     pub(super) collector: &'static Collector,
     started: Instant,
     history: Mutex<History>,
+    growths: Growths,
     status: Mutex<Status>,
     pub(super) commands: SyncSender<Command>,
     pub(super) jobs: SyncSender<Job>,
@@ -82,6 +84,7 @@ impl Shared {
     ) -> Self {
         Self {
             history: Mutex::new(History::new(config.retention)),
+            growths: Growths::default(),
             status: Mutex::new(Status::new()),
             started: gauges.started(),
             cgroup: gauges.describe_cgroup(),
@@ -255,20 +258,45 @@ impl Shared {
         Ok((base, later))
     }
 
-    /// How the live heap as a whole went until the snapshot `last`, or until now.
-    pub(crate) fn heap_growth(&self, last: Option<u64>) -> HeapGrowth {
-        let snapshots = self.history().consecutive(last, COMPARED);
+    /// Keeps a snapshot, and judges the growth until it once for all who will ask: before anybody can.
+    pub(super) fn keep(&self, snapshot: Arc<Snapshot>) {
+        let mut snapshots = self.history().consecutive(None, COMPARED - 1);
+        snapshots.push(Arc::clone(&snapshot));
+        self.growths.of(snapshot.id, || self.judge_growth(&snapshots));
+        let mut history = self.history();
+        history.push(snapshot);
+        self.growths.retain(|id| history.keeps(id));
+    }
+
+    /// How the live heap as a whole went until the snapshot `id`, by those that were kept when it was taken.
+    pub(crate) fn heap_growth(&self, id: u64) -> HeapGrowth {
+        self.growths.of(id, || self.judge_growth(&self.history().consecutive(Some(id), COMPARED)))
+    }
+
+    /// How it went until the last snapshot.
+    pub(crate) fn heap_growth_now(&self) -> HeapGrowth {
+        let last = self.history().find(Selector::Latest).map(|last| last.id);
+        last.map_or_else(|_| self.judge_growth(&[]), |id| self.heap_growth(id))
+    }
+
+    fn judge_growth(&self, snapshots: &[Arc<Snapshot>]) -> HeapGrowth {
         let wholes: Vec<(u32, &Whole)> = snapshots.iter().map(|snapshot| (snapshot.epoch, &snapshot.whole)).collect();
         let seconds: Vec<f64> = snapshots.iter().map(|snapshot| snapshot.reading.uptime.as_secs_f64()).collect();
         HeapGrowth::of(&judge(&series_of_all(&wholes, &seconds), self.collector.interval()))
     }
 
     /// What grows without bound over the kept snapshots, for the renderer's thread.
-    pub(crate) fn leaks(&self, namer: &mut Namer<'_>) -> LeakReport {
+    ///
+    /// # Errors
+    ///
+    /// When nobody waits for it any more, or heapward ends: it takes long where there is much to judge.
+    pub(crate) fn leaks(&self, namer: &mut Namer<'_>, wanted: &Wanted) -> Result<LeakReport> {
+        let go_on = || if self.is_stopped() { Err(stopped()) } else { wanted.check() };
+        go_on()?;
         let snapshots = self.history().consecutive(None, COMPARED);
         let moment = |snapshot: Arc<Snapshot>| (snapshot.reading.uptime.as_secs_f64(), Moment::Kept(snapshot));
         let story = Story::of(snapshots.into_iter().map(moment).collect(), self.collector, namer);
-        LeakReport::of(&story, &self.last_cgroup())
+        LeakReport::of(&story, &self.last_cgroup(), go_on)
     }
 
     /// The profile of `heap`, with names, for the renderer's thread.
@@ -306,7 +334,17 @@ impl Shared {
 
     /// What changed from the snapshot `base` to `later`.
     pub(crate) fn difference(&self, base: Selector, later: Heap) -> Result<View> {
-        Ok(View::difference(self.moment(Heap::Kept(base))?, self.moment(later)?))
+        Ok(self.between(self.moment(Heap::Kept(base))?, self.moment(later)?))
+    }
+
+    /// What changed from `base` to `later`.
+    pub(crate) fn between(&self, base: Moment, later: Moment) -> View {
+        View::difference(base, later, self.started)
+    }
+
+    /// Time between two moments, whichever is the older one.
+    pub(super) fn apart(&self, one: &Moment, other: &Moment) -> Duration {
+        one.apart(other, self.started)
     }
 
     /// What is shown of `heap`: all of it.

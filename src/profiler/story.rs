@@ -1,5 +1,7 @@
 //! Moments one after the other, with names.
 
+use std::convert::Infallible;
+
 use super::Namer;
 use super::moment::Moment;
 use super::places::{Places, Side};
@@ -36,17 +38,22 @@ impl Story {
         let mut places = Places::new(&last, &first);
         let time = moments.last().map_or(std::time::SystemTime::UNIX_EPOCH, Moment::time);
         let mut profile = Profile::new(time, collector.interval().bytes());
-        let mut stacks = Vec::new();
+        let stack = |id: u32| collector.stacks().frames(StackId(id)).map(ReturnAddress::call_site);
+        let held = || (0u32..).zip(&alive).filter_map(|(stack, is_alive)| is_alive.then_some(stack));
+        // Room for all at once: growing would copy, and leave the copies behind.
+        let (count, frames) = held().fold((0, 0), |(count, frames), id| (count + 1, frames + stack(id).len()));
+        profile.reserve(count, frames);
+        let mut stacks = Vec::with_capacity(count);
         let mut moved = 0u32;
-        for stack in (0u32..).zip(alive).filter_map(|(stack, is_alive)| is_alive.then_some(stack)) {
-            let frames = || collector.stacks().frames(StackId(stack)).map(ReturnAddress::call_site);
+        for id in held() {
+            let frames = || stack(id);
             // What the same addresses did before belongs to other code.
             if frames().any(|address| places.has_moved(address)) {
                 moved += 1;
                 continue;
             }
             profile.push(frames().map(|address| places.index(Side::Later, address)), [0; 4], 0);
-            stacks.push(stack);
+            stacks.push(id);
         }
         places.name(namer);
         profile.comments = moments.last().map(Moment::remarks).unwrap_or_default();
@@ -81,13 +88,24 @@ impl Story {
 
     /// What grows without bound, and what was let go.
     pub(crate) fn leaks(&self) -> Leaks {
-        analysis::find_leaks(&analysis::History {
+        let Ok(leaks) = self.leaks_while::<Infallible>(|| Ok(()));
+        leaks
+    }
+
+    /// The same for as long as `go_on` says yes.
+    ///
+    /// # Errors
+    ///
+    /// Those of `go_on`.
+    pub(crate) fn leaks_while<E>(&self, go_on: impl Fn() -> Result<(), E>) -> Result<Leaks, E> {
+        let history = analysis::History {
             profile: &self.profile,
             stacks: &self.stacks,
             sides: &self.moments.iter().map(Moment::side).collect::<Vec<_>>(),
             seconds: &self.seconds,
             interval: self.interval,
-        })
+        };
+        analysis::find_leaks(&history, go_on)
     }
 
     /// The moments, oldest first.

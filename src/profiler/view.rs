@@ -2,7 +2,7 @@
 
 use std::convert::Infallible;
 use std::io::{self, Write};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::Namer;
 use super::moment::{Moment, Row};
@@ -16,6 +16,8 @@ use crate::profile::{Profile, ReturnAddress, SAMPLE_TYPES, Sums, Trim};
 pub(crate) struct View {
     base: Option<Moment>,
     later: Moment,
+    /// Between the two.
+    duration: Duration,
 }
 
 /// What a profile says about itself beside its samples.
@@ -30,12 +32,18 @@ pub(crate) struct Shown {
 impl View {
     /// What was there at `moment`.
     pub(super) fn of(moment: Moment) -> Self {
-        Self { base: None, later: moment }
+        Self { base: None, later: moment, duration: Duration::ZERO }
     }
 
-    /// `later` − `base`: negative where there was more at `base`.
-    pub(crate) fn difference(base: Moment, later: Moment) -> Self {
-        Self { base: Some(base), later }
+    /// `later` − `base`: negative where there was more at `base`. The profiler was `started` then.
+    pub(super) fn difference(base: Moment, later: Moment, started: Instant) -> Self {
+        let duration = later.apart(&base, started);
+        Self { base: Some(base), later, duration }
+    }
+
+    /// Time between the two moments; of one alone, none.
+    pub(super) fn duration(&self) -> Duration {
+        self.duration
     }
 
     /// All of it in memory, with names.
@@ -132,12 +140,6 @@ impl View {
     fn places(&self) -> Places<'_> {
         let later = self.later.mappings();
         Places::new(later, self.base.as_ref().map_or(later, Moment::mappings))
-    }
-
-    fn duration(&self) -> Duration {
-        let Some(base) = &self.base else { return Duration::ZERO };
-        let (base, later) = (base.time(), self.later.time());
-        later.duration_since(base).unwrap_or_else(|earlier| earlier.duration())
     }
 
     /// Calls `sample` with the places of each stack, leaf first, its values and its objects' average size.

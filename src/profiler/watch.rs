@@ -145,7 +145,7 @@ impl Watcher {
             partial: capture.partial.map(|partial| partial.reason()),
         });
         self.next_id += 1;
-        self.shared.history().push(Arc::clone(&snapshot));
+        self.shared.keep(Arc::clone(&snapshot));
         self.shared.status().taken(reason, snapshot.time, snapshot.duration);
         Ok(snapshot)
     }

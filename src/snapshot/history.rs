@@ -19,20 +19,22 @@ pub(crate) struct History {
     baseline: Option<Arc<Snapshot>>,
     peak: Option<Arc<Snapshot>>,
     evicted: u64,
+    /// Of the snapshots in the ring.
+    ring_bytes: usize,
 }
 
 impl History {
     /// An empty history.
     pub(crate) fn new(retention: Retention) -> Self {
         let (newest, ring) = HeapRb::new(retention.count).split();
-        Self { retention, newest, ring, baseline: None, peak: None, evicted: 0 }
+        Self { retention, newest, ring, baseline: None, peak: None, evicted: 0, ring_bytes: 0 }
     }
 
     /// Adds a snapshot; the oldest in the ring make room for it.
     pub(crate) fn push(&mut self, snapshot: Arc<Snapshot>) {
         let sizes: Vec<usize> = self.ring.iter().map(|kept| kept.size_bytes()).collect();
         for _ in 0..self.retention.evictions(sizes.into_iter(), snapshot.size_bytes()) {
-            self.ring.try_pop();
+            self.ring_bytes -= self.ring.try_pop().map_or(0, |gone| gone.size_bytes());
             self.evicted += 1;
         }
         if self.baseline.is_none() {
@@ -42,6 +44,7 @@ impl History {
         if self.peak.as_deref().is_none_or(|peak| rss(&snapshot) > rss(peak)) {
             self.peak = Some(snapshot.clone());
         }
+        self.ring_bytes += snapshot.size_bytes();
         // Cannot be full: `evictions` left room for one.
         let _ = self.newest.try_push(snapshot);
     }
@@ -80,7 +83,9 @@ impl History {
             Selector::Latest => self.ring.last().cloned(),
             Selector::Baseline => self.baseline.clone(),
             Selector::Peak => self.peak.clone(),
-            Selector::Id(id) => self.all().into_iter().find(|snapshot| snapshot.id == id),
+            Selector::Id(id) => {
+                self.baseline.iter().chain(&self.peak).chain(self.ring.iter()).find(|kept| kept.id == id).cloned()
+            }
         };
         found.ok_or_else(|| {
             let ids: Vec<String> = self.all().iter().map(|snapshot| snapshot.id.to_string()).collect();
@@ -107,9 +112,22 @@ impl History {
         self.ring.occupied_len()
     }
 
-    /// Bytes that all kept snapshots take.
+    /// Bytes that all kept snapshots take. Asked often, so summed up as they come and go.
     pub(crate) fn size_bytes(&self) -> usize {
-        self.all().iter().map(|snapshot| snapshot.size_bytes()).sum()
+        let peak = self.peak.iter().filter(|peak| self.baseline_id() != Some(peak.id));
+        let pinned = self.baseline.iter().chain(peak).filter(|pinned| !self.is_in_ring(pinned.id));
+        self.ring_bytes + pinned.map(|pinned| pinned.size_bytes()).sum::<usize>()
+    }
+
+    /// Whether the snapshot of that id is kept.
+    pub(crate) fn keeps(&self, id: u64) -> bool {
+        self.is_in_ring(id) || self.baseline_id() == Some(id) || self.peak_id() == Some(id)
+    }
+
+    /// Ids rise by one, and the ring gives up the oldest.
+    fn is_in_ring(&self, id: u64) -> bool {
+        let ends = self.ring.first().zip(self.ring.last());
+        ends.is_some_and(|(first, last)| (first.id..=last.id).contains(&id))
     }
 
     /// Snapshots that the ring has given up.
@@ -119,13 +137,14 @@ impl History {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use crate::policy::Reason;
     use crate::profile::{CgroupMemory, Cohorts, PackedTotals, ProcessMemory, Reading, Sums, Whole};
     use std::time::{Duration, SystemTime};
 
-    fn snapshot(id: u64, rss: u64) -> Arc<Snapshot> {
+    /// Of an empty heap.
+    pub(crate) fn snapshot(id: u64, rss: u64) -> Arc<Snapshot> {
         Arc::new(Snapshot {
             id,
             time: SystemTime::UNIX_EPOCH,
@@ -174,6 +193,26 @@ mod tests {
         assert_eq!(find(Selector::Baseline), 1);
         assert_eq!(find(Selector::Peak), 2);
         assert_eq!(find(Selector::Id(5)), 5);
+    }
+
+    #[test]
+    fn the_size_is_that_of_each_kept_snapshot_once() {
+        let mut history = History::new(Retention { count: 1000, bytes: usize::MAX });
+        assert_eq!(history.size_bytes(), 0);
+        for id in 1..=2500u64 {
+            // Of different sizes; the highest is the first one, then one in the ring, which gives it up.
+            let mut one = Snapshot::clone(&snapshot(id, if id == 700 { 90 } else { 50 - id % 50 }));
+            one.whole.births = vec![(0, Sums::default()); id as usize % 7];
+            history.push(Arc::new(one));
+            if id % 100 == 1 || id == 700 {
+                let all = history.all();
+                let sum: usize = all.iter().map(|snapshot| snapshot.size_bytes()).sum();
+                assert_eq!(history.size_bytes(), sum, "after {id}");
+                let kept: Vec<u64> = (1..=id).filter(|&id| history.keeps(id)).collect();
+                assert_eq!(kept, all.iter().map(|snapshot| snapshot.id).collect::<Vec<_>>(), "after {id}");
+            }
+        }
+        assert_eq!((history.len(), history.all().len()), (1000, 1002));
     }
 
     #[test]

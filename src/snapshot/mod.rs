@@ -8,3 +8,5 @@ pub use selector::Selector;
 
 pub(crate) use heap_snapshot::Snapshot;
 pub(crate) use history::History;
+#[cfg(test)]
+pub(crate) use history::tests::snapshot as empty_snapshot;

@@ -45,10 +45,17 @@ pub(crate) struct Figures {
     pub before: Amount,
     /// Alive later.
     pub after: Amount,
-    /// Estimated objects allocated in between, freed already or not.
-    pub allocated_objects: u64,
-    /// Estimated bytes of these.
-    pub allocated_bytes: u64,
+    /// What was allocated in between, freed already or not; `None` where that is not known.
+    pub allocated: Option<Allocated>,
+}
+
+/// What was allocated in a time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Allocated {
+    /// Estimated objects.
+    pub objects: u64,
+    /// Estimated bytes.
+    pub bytes: u64,
 }
 
 impl Figures {
@@ -60,8 +67,7 @@ impl Figures {
             survived: Amount::of(&change.survived),
             before: Amount::of(&change.before()),
             after: Amount::of(&change.after()),
-            allocated_objects: change.allocated_objects,
-            allocated_bytes: change.allocated_bytes,
+            allocated: Some(Allocated { objects: change.allocated_objects, bytes: change.allocated_bytes }),
         }
     }
 }

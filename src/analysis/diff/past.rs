@@ -3,6 +3,7 @@
 use std::time::SystemTime;
 
 use super::Amount;
+use super::ages::Ages;
 use super::groups::Groups;
 use crate::analysis::{Change, Side, changes};
 use crate::profile::{Address, Cohorts, Mapping, PackedTotals, Profile, SampleInterval, Sums};
@@ -52,6 +53,8 @@ pub(crate) struct Age {
 #[derive(Clone, Debug, Default)]
 pub(super) struct History {
     pub(super) ages: Vec<Age>,
+    /// Whether the oldest of them has others in it.
+    pub(super) ages_folded: bool,
     pub(super) since_baseline: Option<Amount>,
 }
 
@@ -69,9 +72,9 @@ pub(super) fn of(
     let since = past.baseline.map(|baseline| since(groups, found, &rows, past, &baseline));
     let mut histories = vec![History::default(); shown.len()];
     for (history, ages) in histories.iter_mut().zip(ages.into_iter().flatten()) {
-        let before = past.kept.iter().map(|kept| Some((kept.id, kept.time))).chain([None]);
-        history.ages = before.zip(ages).map(|(before, bytes)| Age { before, bytes }).collect();
-        history.ages.retain(|age| age.bytes > 0.0);
+        let before = |at: usize| past.kept.get(at).map(|kept| (kept.id, kept.time));
+        history.ages = ages.iter().map(|(at, bytes)| Age { before: before(at), bytes }).collect();
+        history.ages_folded = ages.are_folded();
     }
     for (history, change) in histories.iter_mut().zip(since.into_iter().flatten()) {
         history.since_baseline = Some(Amount::net(&change, interval));
@@ -96,9 +99,9 @@ impl Rows {
     }
 }
 
-/// Estimated bytes of each row by the snapshot that they were born before, then those younger than all.
-fn ages(groups: &Groups<'_>, found: &[Change], rows: &Rows, later: &Cohorts, kept: &[Kept]) -> Vec<Vec<f64>> {
-    let mut ages = vec![vec![0.0; kept.len() + 1]; rows.count];
+/// Estimated bytes of each row by the snapshot that they were born before; those younger than all after the last.
+fn ages(groups: &Groups<'_>, found: &[Change], rows: &Rows, later: &Cohorts, kept: &[Kept]) -> Vec<Ages> {
+    let mut ages = vec![Ages::default(); rows.count];
     let mut seen = groups.none_seen();
     let mut cohorts = later.iter().peekable();
     let mut mine = Vec::new();
@@ -112,7 +115,7 @@ fn ages(groups: &Groups<'_>, found: &[Change], rows: &Rows, later: &Cohorts, kep
         }
         groups.each(sample, &mut seen, |group| {
             if let Some(row) = ages.get_mut(rows.of_group[group] as usize) {
-                mine.iter().for_each(|&(born_before, bytes)| row[born_before] += bytes);
+                mine.iter().for_each(|&(born_before, bytes)| row.add(born_before, bytes));
             }
         });
     }

@@ -270,7 +270,7 @@ fn every_row_is_what_an_oracle_counts_object_by_object() {
                     }
                 }
                 let allocated: u64 = world.changes(1, 3).iter().map(|change| change.allocated_bytes).sum();
-                assert_eq!(diff.total.allocated_bytes, allocated);
+                assert_eq!(diff.total.allocated.map(|allocated| allocated.bytes), Some(allocated));
             }
         }
     }
@@ -337,7 +337,7 @@ fn the_certain_comes_first_and_noise_is_told_apart() {
         (Sort::Freed, |f| f.freed.bytes.estimate),
         (Sort::Before, |f| f.before.bytes.estimate),
         (Sort::After, |f| f.after.bytes.estimate),
-        (Sort::Allocated, |f| f.allocated_bytes as f64),
+        (Sort::Allocated, |f| f.allocated.unwrap_or_default().bytes as f64),
     ] {
         let sorted = world.diff(1, 3, Question { sort, ..all(Grouping::Site, Trim::Std) });
         let values: Vec<f64> = sorted.rows.iter().map(|row| value(&row.figures)).collect();

@@ -1,6 +1,7 @@
 //! Which sites grow without bound.
 
 mod find;
+mod functions;
 mod suspect;
 #[cfg(test)]
 mod tests;

@@ -11,6 +11,10 @@ use crate::profile::{NO_STACK, Place, is_of_a_dependency};
 pub(crate) struct Leaks {
     /// What grows without bound, by the growth that is certain, largest first.
     pub suspects: Vec<Suspect>,
+    /// Functions in which it grows and that are not among `suspects`, as there are too many.
+    pub suspects_left_out: usize,
+    /// Sites that rose and were not judged, as more rose more.
+    pub not_judged: usize,
     /// What rose and is not accused, largest rise first; twenty at most.
     pub let_go: Vec<LetGo>,
     /// All that is not part of a suspect, taken together.

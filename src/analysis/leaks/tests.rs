@@ -1,7 +1,10 @@
 //! Small heaps with known leaks, from cohorts to suspects.
 
+use std::cell::Cell;
+use std::convert::Infallible;
 use std::time::SystemTime;
 
+use super::find::{JUDGED, MOST_SUSPECTS};
 use super::*;
 use crate::analysis::Side;
 use crate::analysis::growth::Shape;
@@ -35,6 +38,11 @@ fn constant(epoch: u32, _: u32) -> u32 {
 
 /// The stacks, root first, with what they do; `dep:` is of a dependency.
 fn find_in(stacks: &[(&str, Alive)]) -> Leaks {
+    let Ok(leaks) = find_while::<Infallible>(stacks, || Ok(()));
+    leaks
+}
+
+fn find_while<E>(stacks: &[(&str, Alive)], go_on: impl Fn() -> Result<(), E>) -> Result<Leaks, E> {
     let interval = SampleInterval::from_lg(19).unwrap();
     let one = interval.weigh(256);
     let mut profile = Profile::new(SystemTime::UNIX_EPOCH, interval.bytes());
@@ -85,7 +93,8 @@ fn find_in(stacks: &[(&str, Alive)]) -> Leaks {
         (0..).zip(&heaps).map(|(epoch, (cohorts, totals))| Side { epoch, cohorts, totals }).collect();
     let seconds: Vec<f64> = (0..SNAPSHOTS).map(|at| f64::from(at) * 60.0).collect();
     let numbers: Vec<u32> = (1..).take(stacks.len()).collect();
-    find(&History { profile: &profile, stacks: &numbers, sides: &sides, seconds: &seconds, interval })
+    let history = History { profile: &profile, stacks: &numbers, sides: &sides, seconds: &seconds, interval };
+    find(&history, go_on)
 }
 
 #[track_caller]
@@ -157,6 +166,58 @@ fn what_is_thin_everywhere_is_found_where_it_comes_together() {
     assert_eq!(leaks.suspects[0].stacks, 12);
 }
 
+/// So many functions that leak.
+fn leaking(count: usize) -> Vec<String> {
+    (0..count).map(|n| format!("main > s::serve > s::f{n} > malloc")).collect()
+}
+
+#[test]
+fn of_many_suspects_those_that_grow_most_are_told_and_the_rest_is_counted() {
+    let stacks = leaking(300);
+    let leaks = |n: usize| if n < 290 { leak as Alive } else { |_, _| 9 };
+    let stacks: Vec<(&str, Alive)> = stacks.iter().enumerate().map(|(n, stack)| (stack.as_str(), leaks(n))).collect();
+    let found = find_in(&stacks);
+    assert_eq!((found.suspects.len(), found.suspects_left_out, found.not_judged), (MOST_SUSPECTS, 44, 0));
+    let fastest = |suspect: &Suspect| suspect.site.function["s::f".len()..].parse::<usize>().unwrap() >= 290;
+    assert!(found.suspects[..10].iter().all(fastest));
+    let few = find_in(&stacks[..200]);
+    assert_eq!((few.suspects.len(), few.suspects_left_out), (200, 0));
+}
+
+#[test]
+fn sites_that_are_not_judged_are_counted() {
+    let stacks = leaking(JUDGED + 5);
+    let stacks: Vec<(&str, Alive)> = stacks.iter().map(|stack| (stack.as_str(), leak as Alive)).collect();
+    let found = find_in(&stacks);
+    assert_eq!((found.not_judged, found.sites), (5, JUDGED + 5));
+    assert_eq!(
+        found.suspects.len() + found.suspects_left_out,
+        JUDGED + 1,
+        "the five are seen where they come together"
+    );
+}
+
+#[test]
+fn it_ends_when_it_is_told_to() {
+    let stacks = [("main > s::open > malloc", leak as Alive)];
+    let asked = Cell::new(0);
+    let count = |most: u32| {
+        asked.set(0);
+        let go_on = || {
+            asked.set(asked.get() + 1);
+            if asked.get() > most { Err("nobody waits") } else { Ok(()) }
+        };
+        find_while(&stacks, go_on)
+    };
+    count(u32::MAX).unwrap();
+    let all = asked.get();
+    assert!(all >= 3, "{all}");
+    for most in 0..all {
+        assert_eq!(count(most).unwrap_err(), "nobody waits");
+        assert_eq!(asked.get(), most + 1, "and does no more");
+    }
+}
+
 #[test]
 fn too_few_snapshots_accuse_nobody_and_nothing_is_fine() {
     let leaks = find_in(&[]);
@@ -167,7 +228,8 @@ fn too_few_snapshots_accuse_nobody_and_nothing_is_fine() {
 fn no_history_is_an_answer_too() {
     let profile = Profile::new(SystemTime::UNIX_EPOCH, 1);
     let interval = SampleInterval::from_lg(19).unwrap();
-    let leaks = find(&History { profile: &profile, stacks: &[], sides: &[], seconds: &[], interval });
+    let history = History { profile: &profile, stacks: &[], sides: &[], seconds: &[], interval };
+    let Ok(leaks) = find::<Infallible>(&history, || Ok(()));
     assert_eq!((leaks.suspects.len(), leaks.let_go.len(), leaks.snapshots, leaks.seconds), (0, 0, 0, 0.0));
     assert_eq!(leaks.together.shape, Shape::Inconclusive);
 }

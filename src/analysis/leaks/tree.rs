@@ -1,37 +1,26 @@
 //! Growth by call path: where it is, and where it comes together.
 
-use std::borrow::Cow;
 use std::collections::HashMap;
 
-use crate::profile::{Place, Profile, Trimmer};
+use super::functions::{Function, Functions};
+use crate::profile::{Profile, Trimmer};
 
 /// A child that carries this share of its parent's growth is where to look next.
 const FOLLOWED_SHARE: f64 = 0.7;
 
-/// A function of one source file.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Function<'p> {
-    pub(super) name: Cow<'p, str>,
-    pub(super) file: &'p str,
-    /// Whether it is no part of the program's own sources.
-    pub(super) is_foreign: bool,
-}
-
-impl<'p> Function<'p> {
-    pub(super) fn of(place: &Place<'p>) -> Self {
-        let file = place.function.map_or("", |function| &function.file);
-        Self { name: place.name(), file, is_foreign: place.is_of_a_dependency() }
-    }
-}
+/// So many children of a node are looked through one by one.
+const FEW_CHILDREN: usize = 8;
 
 /// Stacks from their roots to their sites, with what grew at each.
 #[derive(Debug)]
-pub(super) struct GrowthTree<'p> {
+pub(super) struct GrowthTree<'f, 'p> {
     /// The root is the first.
     nodes: Vec<Node>,
-    /// The child of a node that is a function. Of a large heap there are many: numbers, and not names.
+    /// The child of a node that is a function, beyond its first [`FEW_CHILDREN`].
     edges: HashMap<(u32, u32), u32>,
-    functions: Vec<Function<'p>>,
+    functions: &'f Functions<'p>,
+    /// Of each sample the one before that ends at the same node.
+    former: HashMap<u32, u32>,
 }
 
 #[derive(Debug, Default)]
@@ -43,8 +32,8 @@ struct Node {
     growth: f64,
     /// Growth of the stacks that end here.
     own: f64,
-    /// The samples that end here.
-    samples: Vec<u32>,
+    /// The last of the samples that end here; `former` leads to the others.
+    last_sample: Option<u32>,
 }
 
 /// Where growth comes together.
@@ -55,42 +44,53 @@ pub(super) struct Origin<'p> {
     pub(super) samples: Vec<usize>,
 }
 
-impl<'p> GrowthTree<'p> {
+impl<'f, 'p> GrowthTree<'f, 'p> {
     /// Of the samples of `profile` with these growths in bytes, which may be negative.
-    pub(super) fn of(profile: &'p Profile, trimmer: &Trimmer<'p>, growth: impl Iterator<Item = (usize, f64)>) -> Self {
-        let mut tree = Self { nodes: vec![Node::default()], edges: HashMap::new(), functions: Vec::new() };
-        let mut known: HashMap<Function<'p>, u32> = HashMap::new();
+    pub(super) fn of(
+        profile: &'p Profile,
+        trimmer: &Trimmer<'p>,
+        functions: &'f Functions<'p>,
+        growth: impl Iterator<Item = (usize, f64)>,
+    ) -> Self {
+        let nodes = vec![Node::default()];
+        let mut tree = Self { nodes, edges: HashMap::new(), functions, former: HashMap::new() };
         for (index, growth) in growth {
             let Some(sample) = profile.samples.get(index) else { continue };
             let mut at = 0;
             tree.nodes[0].growth += growth;
-            for place in trimmer.path_to_site(sample) {
-                let function = Function::of(&place);
-                let number = *known.entry(function).or_insert_with_key(|function| {
-                    tree.functions.push(function.clone());
-                    tree.functions.len() as u32 - 1
-                });
-                at = tree.child(at, number);
+            for (location, line) in trimmer.way_to_site(sample) {
+                let Some(function) = functions.number(location, line) else { continue };
+                at = tree.child(at, function);
                 tree.nodes[at].growth += growth;
             }
             tree.nodes[at].own += growth;
-            tree.nodes[at].samples.push(index as u32);
+            if let Some(former) = tree.nodes[at].last_sample.replace(index as u32) {
+                tree.former.insert(index as u32, former);
+            }
         }
         tree
     }
 
     fn child(&mut self, parent: usize, function: u32) -> usize {
-        let next = self.nodes.len() as u32;
-        let child = *self.edges.entry((parent as u32, function)).or_insert(next);
-        if child == next {
-            self.nodes.push(Node { function: Some(function), ..Node::default() });
-            self.nodes[parent].children.push(child);
+        let children = &self.nodes[parent].children;
+        let is_it = |&&child: &&u32| self.nodes[child as usize].function == Some(function);
+        if let Some(&child) = children.iter().take(FEW_CHILDREN).find(is_it) {
+            return child as usize;
         }
-        child as usize
+        let next = self.nodes.len() as u32;
+        if children.len() >= FEW_CHILDREN {
+            let child = *self.edges.entry((parent as u32, function)).or_insert(next);
+            if child != next {
+                return child as usize;
+            }
+        }
+        self.nodes.push(Node { function: Some(function), ..Node::default() });
+        self.nodes[parent].children.push(next);
+        next as usize
     }
 
     fn function(&self, node: usize) -> Option<&Function<'p>> {
-        self.functions.get(self.nodes[node].function? as usize)
+        self.functions.get(self.nodes[node].function?)
     }
 
     fn children(&self, node: usize) -> impl Iterator<Item = usize> {
@@ -103,7 +103,7 @@ impl<'p> GrowthTree<'p> {
     ///
     /// One for each function, whatever ways lead to it, largest growth first.
     pub(super) fn origins(&self) -> Vec<Origin<'p>> {
-        let mut found: Vec<(f64, Origin<'p>)> = Vec::new();
+        let mut found: Found<'p> = Found::default();
         let mut pending = vec![0];
         while let Some(at) = pending.pop() {
             let node = &self.nodes[at];
@@ -120,16 +120,16 @@ impl<'p> GrowthTree<'p> {
                 Some(_) => growing().all(|child| self.is_foreign(child)),
             };
             match self.function(at) {
-                Some(function) if ends => self.add(&mut found, function, node.growth, self.samples_below(at)),
+                Some(function) if ends => found.add(node.function, function, node.growth, self.samples_below(at)),
                 function => {
                     pending.extend(growing());
                     if let Some(function) = function.filter(|_| node.own > 0.0) {
-                        let samples = node.samples.iter().map(|&sample| sample as usize).collect();
-                        self.add(&mut found, function, node.own, samples);
+                        found.add(node.function, function, node.own, self.samples_at(at).collect());
                     }
                 }
             }
         }
+        let mut found = found.origins;
         found.sort_by(|(a, a_origin), (b, b_origin)| {
             b.total_cmp(a).then_with(|| a_origin.function.name.cmp(&b_origin.function.name))
         });
@@ -148,29 +148,46 @@ impl<'p> GrowthTree<'p> {
         Some(Origin { function, samples: self.samples_below(at) })
     }
 
-    fn add(&self, found: &mut Vec<(f64, Origin<'p>)>, function: &Function<'p>, growth: f64, samples: Vec<usize>) {
-        match found.iter_mut().find(|(_, origin)| origin.function == *function) {
-            Some((sum, origin)) => {
-                *sum += growth;
-                origin.samples.extend(samples);
-            }
-            None => found.push((growth, Origin { function: function.clone(), samples })),
-        }
-    }
-
     fn is_foreign(&self, node: usize) -> bool {
         self.function(node).is_some_and(|function| function.is_foreign)
+    }
+
+    /// The samples that end at a node.
+    fn samples_at(&self, node: usize) -> impl Iterator<Item = usize> {
+        let samples = std::iter::successors(self.nodes[node].last_sample, |sample| self.former.get(sample).copied());
+        samples.map(|sample| sample as usize)
     }
 
     fn samples_below(&self, node: usize) -> Vec<usize> {
         let mut samples = Vec::new();
         let mut pending = vec![node];
         while let Some(at) = pending.pop() {
-            samples.extend(self.nodes[at].samples.iter().map(|&sample| sample as usize));
+            samples.extend(self.samples_at(at));
             pending.extend(self.children(at));
         }
         samples.sort_unstable();
         samples
+    }
+}
+
+/// Origins with their growth, one for each function.
+#[derive(Default)]
+struct Found<'p> {
+    origins: Vec<(f64, Origin<'p>)>,
+    /// Which of `origins` a function has. A function may be met at the end of each of many ways.
+    of_function: HashMap<Option<u32>, usize>,
+}
+
+impl<'p> Found<'p> {
+    fn add(&mut self, number: Option<u32>, function: &Function<'p>, growth: f64, samples: Vec<usize>) {
+        let at = *self.of_function.entry(number).or_insert(self.origins.len());
+        match self.origins.get_mut(at) {
+            Some((sum, origin)) => {
+                *sum += growth;
+                origin.samples.extend(samples);
+            }
+            None => self.origins.push((growth, Origin { function: function.clone(), samples })),
+        }
     }
 }
 
@@ -210,7 +227,9 @@ mod tests {
     fn check(growth: &[(&str, f64)], expect: &[(&str, usize)]) {
         let profile = profile(&growth.iter().map(|(stack, _)| *stack).collect::<Vec<_>>());
         let trimmer = Trimmer::of(&profile, Trim::Std);
-        let tree = GrowthTree::of(&profile, &trimmer, growth.iter().map(|(_, growth)| *growth).enumerate());
+        let functions = Functions::of(&profile);
+        let growths = growth.iter().map(|(_, growth)| *growth).enumerate();
+        let tree = GrowthTree::of(&profile, &trimmer, &functions, growths);
         let origins = tree.origins();
         let found: Vec<_> = origins.iter().map(|origin| (&*origin.function.name, origin.samples.len())).collect();
         assert_eq!(found, expect);
@@ -241,6 +260,17 @@ mod tests {
     }
 
     #[test]
+    fn many_children_are_told_apart_whatever_ways_lead_to_them() {
+        let stacks: Vec<String> = (0..300).map(|n| format!("main > way{} > s::f{} > malloc", n % 3, n / 3)).collect();
+        let grown = |n: usize| (stacks[n].as_str(), 1000.0 - (n / 3) as f64);
+        // Half of them give it back, by the same ways.
+        let growth: Vec<(&str, f64)> =
+            (0..300).map(grown).chain((150..300).map(|n| (grown(n).0, -grown(n).1))).collect();
+        let expect: Vec<String> = (0..50).map(|n| format!("s::f{n}")).collect();
+        check(&growth, &expect.iter().map(|name| (name.as_str(), 3)).collect::<Vec<_>>());
+    }
+
+    #[test]
     fn growth_that_parts_inside_of_a_dependency_is_one() {
         check(
             &[
@@ -258,7 +288,8 @@ mod tests {
         let stacks: Vec<String> = (0..10).map(|n| format!("main > s::serve > s::part{n} > malloc")).collect();
         let profile = profile(&stacks.iter().map(String::as_str).collect::<Vec<_>>());
         let trimmer = Trimmer::of(&profile, Trim::Std);
-        let tree = GrowthTree::of(&profile, &trimmer, (0..10).map(|n| (n, 1.0)));
+        let functions = Functions::of(&profile);
+        let tree = GrowthTree::of(&profile, &trimmer, &functions, (0..10).map(|n| (n, 1.0)));
         let origin = tree.deepest_common().unwrap();
         assert_eq!((&*origin.function.name, origin.samples.len()), ("s::serve", 10));
     }

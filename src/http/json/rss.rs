@@ -2,9 +2,9 @@
 
 use serde::Serialize;
 
-use crate::analysis::{Breakdown, HeapGrowth, Own, SMALL_BYTES, Verdict};
+use crate::analysis::{Breakdown, HeapGrowth, Own, Verdict};
 use crate::collect::CollectorStats;
-use crate::profile::{Interval, Reading, Sums};
+use crate::profile::{Interval, Reading, SMALL_BYTES, Sums};
 use crate::profiler::Shared;
 use crate::snapshot::{Selector, Snapshot};
 
@@ -62,7 +62,7 @@ impl Rss {
         let live = sums.map(|[all, _]| all.bytes_interval());
         let small = sums.map(|[_, small]| small).unwrap_or_default();
         let own = own(stats.tables_bytes, &small, shared);
-        let heap = shared.heap_growth(None);
+        let heap = shared.heap_growth_now();
         Self::of(Breakdown::of(reading, live, own), baseline.as_deref(), heap, shared)
     }
 
@@ -72,7 +72,7 @@ impl Rss {
         Self::of(
             parts(snapshot, Some(snapshot.live.bytes_interval()), shared),
             earlier,
-            shared.heap_growth(Some(snapshot.id)),
+            shared.heap_growth(snapshot.id),
             shared,
         )
     }
@@ -114,11 +114,7 @@ impl Estimate {
 }
 
 fn parts(snapshot: &Snapshot, live: Option<Interval>, shared: &Shared) -> Breakdown {
-    // Objects of one stack and epoch mostly are of one size; which of them are small is no longer known one by one.
-    let is_small = |sums: &Sums| sums.bytes < sums.objects.saturating_mul(SMALL_BYTES);
-    let mut small = Sums::default();
-    snapshot.cohorts.iter().map(|cohort| cohort.live).filter(is_small).for_each(|sums| small += sums);
-    Breakdown::of(&snapshot.reading, live, own(snapshot.tables_bytes, &small, shared))
+    Breakdown::of(&snapshot.reading, live, own(snapshot.tables_bytes, &snapshot.whole.small, shared))
 }
 
 /// What heapward takes, of which its part of the heap is that of now: what it was at an earlier snapshot is not kept.

@@ -99,6 +99,11 @@ impl<'p> Trimmer<'p> {
 
     /// The frames from the root down to [`Trimmer::site`], that one included.
     pub(crate) fn path_to_site(&self, sample: &ProfileSample) -> impl Iterator<Item = Place<'p>> + use<'_, 'p> {
+        self.way_to_site(sample).filter_map(|(index, line)| self.place(index, line))
+    }
+
+    /// The same as indices in [`Profile::locations`] and of the places at these, from the leaf.
+    pub(crate) fn way_to_site(&self, sample: &ProfileSample) -> impl Iterator<Item = (u32, usize)> + use<'_, 'p> {
         let Kept { locations, skip } = self.kept(sample);
         let site_line = |&index: &u32| {
             let lines = self.lines(index);
@@ -115,7 +120,7 @@ impl<'p> Trimmer<'p> {
         };
         locations.iter().enumerate().skip(last).rev().flat_map(move |(at, &index)| {
             let first = if at == last { line } else { 0 };
-            (first..self.lines(index).count as usize).rev().filter_map(move |line| self.place(index, line))
+            (first..self.lines(index).count as usize).rev().map(move |line| (index, line))
         })
     }
 
