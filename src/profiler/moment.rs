@@ -6,7 +6,7 @@ use std::time::SystemTime;
 use crate::analysis::Side;
 use crate::collect::{Capture, Collector};
 use crate::error::Result;
-use crate::profile::{Mapping, Sums, Totals};
+use crate::profile::{Gaps, Mapping, Partial, Sums, Totals};
 use crate::snapshot::Snapshot;
 use crate::system::loaded_mappings;
 
@@ -111,16 +111,32 @@ impl Moment {
         })
     }
 
+    /// What samples had missed until then.
+    pub(super) fn gaps(&self) -> Gaps {
+        match self {
+            Self::Copied(copied) => copied.capture.gaps,
+            Self::Kept(snapshot) => snapshot.gaps,
+        }
+    }
+
+    /// Why it does not show everything.
+    pub(super) fn partial(&self) -> Option<Partial> {
+        match self {
+            Self::Copied(copied) => copied.capture.partial,
+            Self::Kept(snapshot) => snapshot.partial,
+        }
+    }
+
     /// What a reader must know before believing it.
     pub(super) fn remarks(&self) -> Vec<String> {
-        let (partial, dropped_objects, dropped_stacks) = match self {
-            Self::Copied(Copied { capture, .. }) => {
-                (capture.partial.map(|partial| partial.reason()), capture.dropped_objects, capture.dropped_stacks)
-            }
-            Self::Kept(snapshot) => (snapshot.partial, snapshot.dropped_objects, snapshot.dropped_stacks),
+        let dropped_stacks = match self {
+            Self::Copied(copied) => copied.capture.dropped_stacks,
+            Self::Kept(snapshot) => snapshot.dropped_stacks,
         };
+        let dropped_objects = self.gaps().dropped_objects;
         let mut remarks = Vec::new();
-        remarks.extend(partial.map(|reason| format!("partial: {reason}")));
+        let reasons = self.partial().into_iter().flat_map(Partial::reasons);
+        remarks.extend(reasons.map(|reason| format!("partial: {reason}")));
         if dropped_objects > 0 {
             remarks.push(format!(
                 "partial: {dropped_objects} samples found no room in the live set so far, and those still alive are \

@@ -122,7 +122,7 @@ impl History {
 mod tests {
     use super::*;
     use crate::policy::Reason;
-    use crate::profile::{CgroupMemory, Cohorts, PackedTotals, ProcessMemory, Reading, Sums, Whole};
+    use crate::profile::{CgroupMemory, Cohorts, Gaps, PackedTotals, ProcessMemory, Reading, Sums, Whole};
     use std::time::{Duration, SystemTime};
 
     fn snapshot(id: u64, rss: u64) -> Arc<Snapshot> {
@@ -143,7 +143,7 @@ mod tests {
             whole: Whole::default(),
             live: Sums::default(),
             tables_bytes: 0,
-            dropped_objects: 0,
+            gaps: Gaps::default(),
             dropped_stacks: 0,
             mappings: Arc::new([]),
             duration: Duration::ZERO,
