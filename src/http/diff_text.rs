@@ -9,7 +9,7 @@ use crate::profiler::{DiffReport, When};
 
 /// The rows of a report. `all`: those that may be chance were asked for too.
 pub(super) fn diff_table(report: &DiffReport, all: bool) -> String {
-    let DiffReport { base, later, sample_interval, by, diff, remarks } = report;
+    let DiffReport { base, later, sample_interval, by, diff, is_lower_bound, remarks } = report;
     let apart = later.time.duration_since(base.time).unwrap_or_else(|backwards| backwards.duration());
     let mut text = format!(
         "{} against {}, {:.1} s apart, by {}\n",
@@ -28,7 +28,8 @@ pub(super) fn diff_table(report: &DiffReport, all: bool) -> String {
         ByteSize::bytes(*sample_interval)
     ));
     line(format_args!(
-        "in all: {}, born {}, freed {}; before {}, after {}; allocated in between {}",
+        "in all: {}{}, born {}, freed {}; before {}, after {}; allocated in between {}",
+        if *is_lower_bound { "at least " } else { "" },
         total.net.bytes.signed_bytes(),
         total.born.bytes.bytes(),
         total.freed.bytes.bytes(),
@@ -175,6 +176,7 @@ mod tests {
                 detection_limit: 9.0 * INTERVAL as f64,
                 traceless: interval.unseen_limit(),
             },
+            is_lower_bound: false,
             remarks: vec!["partial: why".to_owned()],
         }
     }

@@ -6,7 +6,7 @@ use std::time::SystemTime;
 use crate::analysis::Side;
 use crate::collect::{Capture, Collector};
 use crate::error::Result;
-use crate::profile::{Gaps, Mapping, Partial, Sums, Totals};
+use crate::profile::{ByteSize, Gaps, Mapping, Partial, Sums, Totals};
 use crate::snapshot::Snapshot;
 use crate::system::loaded_mappings;
 
@@ -151,6 +151,31 @@ impl Moment {
         }
         remarks
     }
+}
+
+/// Why a comparison of the two shows less than what happened, if it does.
+pub(super) fn missed_between(one: &Moment, other: &Moment) -> Option<String> {
+    let (one, other) = (one.gaps(), other.gaps());
+    // One of them is the earlier one.
+    let missed = [other.since(&one), one.since(&other)].into_iter().find(|missed| !missed.is_none())?;
+    let mut why = Vec::new();
+    if missed.rescales > 0 {
+        why.push("jemalloc's sample interval was changed".to_owned());
+    }
+    if missed.pauses > 0 {
+        why.push("sampling was switched off for a while".to_owned());
+    }
+    if missed.dropped_objects > 0 {
+        let bytes = ByteSize::bytes(missed.dropped_bytes);
+        why.push(format!(
+            "{} samples, of {bytes} themselves, found no room (HEAPWARD_MAX_LIVE_SAMPLES)",
+            missed.dropped_objects
+        ));
+    }
+    Some(format!(
+        "a lower bound: in between {}; what was allocated so and is still alive is missing, and no interval allows for it",
+        why.join(", and ")
+    ))
 }
 
 /// What one stack holds, and what it ever allocated.

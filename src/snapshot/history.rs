@@ -107,6 +107,11 @@ impl History {
         self.ring.occupied_len()
     }
 
+    /// Snapshots that the ring has room for.
+    pub(crate) fn most(&self) -> usize {
+        self.retention.count
+    }
+
     /// Bytes that all kept snapshots take.
     pub(crate) fn size_bytes(&self) -> usize {
         self.all().iter().map(|snapshot| snapshot.size_bytes()).sum()

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::tree::{Function, GrowthTree, Origin};
 use super::{Leaks, LetGo, Suspect};
-use crate::analysis::growth::{Judgement, Shape, accuse, judge};
+use crate::analysis::growth::{Basis, Judgement, Shape, accuse};
 use crate::analysis::{Membership, Series, Side, Site, changes, levels, series};
 use crate::profile::{Place, Profile, SampleInterval, Sums, Trim, Trimmer};
 
@@ -30,6 +30,14 @@ pub(crate) struct History<'a> {
     pub seconds: &'a [f64],
     /// How the heap was sampled.
     pub interval: SampleInterval,
+    /// What of it can be judged: the snapshots begin where that does.
+    pub basis: Basis,
+}
+
+impl History<'_> {
+    fn judge(&self, series: &Series) -> Judgement {
+        self.basis.judge(series, self.interval)
+    }
 }
 
 /// Which sites grow without bound, and why the others that grew are not accused.
@@ -39,7 +47,7 @@ pub(crate) fn find(history: &History<'_>) -> Leaks {
     let risen = sites.risen(history);
     let numbers: Vec<usize> = risen.iter().map(|risen| risen.site).collect();
     let all = sites.series(history, &numbers);
-    let judgements: Vec<Judgement> = all.iter().map(|series| judge(series, history.interval)).collect();
+    let judgements: Vec<Judgement> = all.iter().map(|series| history.judge(series)).collect();
     let accused = accuse(&judgements, sites.samples.len());
 
     let mut growth = Growth::new(history);
@@ -58,7 +66,7 @@ pub(crate) fn find(history: &History<'_>) -> Leaks {
         .origins()
         .into_iter()
         .filter_map(|origin| {
-            let own = judge(&series_of(history, &origin.samples), history.interval);
+            let own = history.judge(&series_of(history, &origin.samples));
             // A part of a site, or several together, may be harder to judge than the whole was.
             let whole =
                 || origin.samples.iter().find_map(|sample| accused_sites.get(&sites.of_sample[*sample]).copied());
@@ -70,11 +78,12 @@ pub(crate) fn find(history: &History<'_>) -> Leaks {
     // What is too thin to be seen at any one site may be seen where it comes together.
     let rest: Vec<usize> =
         (0..history.stacks.len()).filter(|&sample| !accused_sites.contains_key(&sites.of_sample[sample])).collect();
-    let together = judge(&series_of(history, &rest), history.interval);
-    if accuse(std::slice::from_ref(&together), 1) == [true] {
+    let together = history.judge(&series_of(history, &rest));
+    let together_grows = accuse(std::slice::from_ref(&together), 1) == [true];
+    if together_grows {
         let grown = growth.of(&rest, together.start);
         let origin = GrowthTree::of(history.profile, &trimmer, grown.into_iter()).deepest_common();
-        let judged = origin.map(|origin| (judge(&series_of(history, &origin.samples), history.interval), origin));
+        let judged = origin.map(|origin| (history.judge(&series_of(history, &origin.samples)), origin));
         if let Some((judgement, origin)) = judged.filter(|(judgement, _)| judgement.shape == Shape::Unbounded) {
             suspects.push(suspect(history, &trimmer, &mut growth, &origin, judgement));
         }
@@ -96,6 +105,7 @@ pub(crate) fn find(history: &History<'_>) -> Leaks {
         suspects,
         let_go,
         together,
+        together_grows,
         sites: sites.samples.len(),
         snapshots: history.sides.len(),
         seconds: history.seconds.last().copied().unwrap_or_default(),

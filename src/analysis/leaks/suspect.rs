@@ -15,6 +15,8 @@ pub(crate) struct Leaks {
     pub let_go: Vec<LetGo>,
     /// All that is not part of a suspect, taken together.
     pub together: Judgement,
+    /// Whether that grows without bound, also where no site can be named for it.
+    pub together_grows: bool,
     /// How many sites there are.
     pub sites: usize,
     /// How many snapshots were looked at.

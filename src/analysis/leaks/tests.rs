@@ -4,7 +4,7 @@ use std::time::SystemTime;
 
 use super::*;
 use crate::analysis::Side;
-use crate::analysis::growth::Shape;
+use crate::analysis::growth::{Basis, Fact, Hindrance, Shape};
 use crate::profile::{self, Address, Cohort, Cohorts, Frame, Location, PackedTotals, Profile, SampleInterval, Totals};
 
 const SNAPSHOTS: u32 = 16;
@@ -35,6 +35,10 @@ fn constant(epoch: u32, _: u32) -> u32 {
 
 /// The stacks, root first, with what they do; `dep:` is of a dependency.
 fn find_in(stacks: &[(&str, Alive)]) -> Leaks {
+    find_on(stacks, Basis::default())
+}
+
+fn find_on(stacks: &[(&str, Alive)], basis: Basis) -> Leaks {
     let interval = SampleInterval::from_lg(19).unwrap();
     let one = interval.weigh(256);
     let mut profile = Profile::new(SystemTime::UNIX_EPOCH, interval.bytes());
@@ -85,7 +89,7 @@ fn find_in(stacks: &[(&str, Alive)]) -> Leaks {
         (0..).zip(&heaps).map(|(epoch, (cohorts, totals))| Side { epoch, cohorts, totals }).collect();
     let seconds: Vec<f64> = (0..SNAPSHOTS).map(|at| f64::from(at) * 60.0).collect();
     let numbers: Vec<u32> = (1..).take(stacks.len()).collect();
-    find(&History { profile: &profile, stacks: &numbers, sides: &sides, seconds: &seconds, interval })
+    find(&History { profile: &profile, stacks: &numbers, sides: &sides, seconds: &seconds, interval, basis })
 }
 
 #[track_caller]
@@ -122,6 +126,19 @@ fn a_leak_is_named_and_the_rest_is_let_go_with_a_reason() {
     assert!((suspect.judgement.growth.estimate / grown - 1.0).abs() < 0.35, "{:?}", suspect.judgement);
     assert_ne!(leaks.let_go[0].judgement.shape, Shape::Unbounded);
     assert!(leaks.let_go[0].rise > 35.0 * 524_288.0);
+}
+
+#[test]
+fn where_evidence_is_missing_nobody_is_accused_or_let_go_as_fine() {
+    let why = Hindrance::Paused { from: Some(3), to: None };
+    let stacks: [(&str, Alive); 2] = [("main > s::open > malloc", leak), ("main > s::remember > malloc", full_cache)];
+    let leaks = find_on(&stacks, Basis { hindrance: Some(why), ..Basis::default() });
+    assert_eq!((leaks.suspects.len(), leaks.together_grows), (0, false));
+    assert_eq!(leaks.together.fact, Fact::Hindered(why));
+    // That they rose is seen all the same.
+    assert_eq!(leaks.let_go.len(), 2);
+    assert!(leaks.let_go.iter().all(|let_go| let_go.judgement.fact == Fact::Hindered(why) && let_go.rise > 0.0));
+    assert!(find_in(&stacks).together.fact != Fact::Hindered(why));
 }
 
 #[test]
@@ -167,7 +184,8 @@ fn too_few_snapshots_accuse_nobody_and_nothing_is_fine() {
 fn no_history_is_an_answer_too() {
     let profile = Profile::new(SystemTime::UNIX_EPOCH, 1);
     let interval = SampleInterval::from_lg(19).unwrap();
-    let leaks = find(&History { profile: &profile, stacks: &[], sides: &[], seconds: &[], interval });
+    let leaks =
+        find(&History { profile: &profile, stacks: &[], sides: &[], seconds: &[], interval, basis: Basis::default() });
     assert_eq!((leaks.suspects.len(), leaks.let_go.len(), leaks.snapshots, leaks.seconds), (0, 0, 0, 0.0));
     assert_eq!(leaks.together.shape, Shape::Inconclusive);
 }
