@@ -4,7 +4,6 @@
 mod common;
 mod common_http;
 
-use std::collections::HashMap;
 use std::hint::black_box;
 use std::process::Command;
 use std::time::Duration;
@@ -41,14 +40,14 @@ fn dropped() {
         assert!(memory["rss"]["slack_maybe_live_bytes"].as_u64().unwrap() > 4 * MIB, "{memory:#}");
         let notes = memory["rss"]["notes"].to_string();
         assert!(notes.contains("found no room in the live set so far"), "{notes}");
-        let metrics = service.client.get("/metrics").text();
+        let metrics = service.client.get("/metrics").text().to_string();
         assert!(metrics.contains("heapward_rss_slack_maybe_live_bytes "), "{metrics}");
 
         let diff = service.client.get("/api/diff/baseline/latest").json();
         assert_eq!(diff["is_lower_bound"], true, "{diff:#}");
         let first = diff["remarks"][0].as_str().unwrap();
         assert!(first.starts_with("a lower bound: in between ") && first.contains("found no room"), "{first}");
-        let text = service.client.get_with("/api/diff/baseline/latest", &[("Accept", "text/plain")]).text();
+        let text = service.client.get_with("/api/diff/baseline/latest", &[("Accept", "text/plain")]).text().to_string();
         assert!(text.contains("in all: at least +"), "{text}");
         kept.len()
     });
@@ -93,8 +92,8 @@ fn switched_off_since_the_last_snapshot() {
 
 #[test]
 fn dump() {
-    in_a_child("dump", || {
-        let service = Service::start(Profiler::builder().use_hooks(false));
+    in_a_child_with("dump", &[("HEAPWARD_COLLECTOR", "dump")], || {
+        let service = Service::start(Profiler::builder());
         let mut kept = Vec::new();
         service.snapshots(10, || leak(&mut kept, 8 * MIB));
         let why = "tell no birthdays";
@@ -171,7 +170,7 @@ impl Service {
         assert!(summary.starts_with("cannot tell whether anything grows without bound: "), "{summary}");
         assert!(summary.contains(why), "{summary}");
         assert!(report["inconclusive"].as_str().unwrap_or_default().contains(why), "{report:#}");
-        let text = self.client.get_with("/api/leaks", &[("Accept", "text/plain")]).text();
+        let text = self.client.get_with("/api/leaks", &[("Accept", "text/plain")]).text().to_string();
         for fine in ["nothing is seen", "stays", "stopped", "not accused"] {
             assert!(!summary.contains(fine), "{fine}: {summary}");
         }
@@ -197,6 +196,10 @@ fn set_active(active: bool) {
 
 /// Runs `work` in a process of its own: this test alone, in this binary once more.
 fn in_a_child(test: &str, work: impl FnOnce() -> usize) {
+    in_a_child_with(test, &[], work);
+}
+
+fn in_a_child_with(test: &str, variables: &[(&str, &str)], work: impl FnOnce() -> usize) {
     const CHILD: &str = "HEAPWARD_TEST_CHILD";
     if std::env::var(CHILD).is_ok_and(|name| name == test) {
         common::fail_fast();
@@ -204,7 +207,9 @@ fn in_a_child(test: &str, work: impl FnOnce() -> usize) {
         return;
     }
     let this = std::env::current_exe().unwrap();
-    let child = Command::new(this).args(["--exact", test, "--nocapture"]).env(CHILD, test).output().unwrap();
+    let mut command = Command::new(this);
+    command.args(["--exact", test, "--nocapture"]).env(CHILD, test).envs(variables.iter().copied());
+    let child = command.output().unwrap();
     let (out, err) = (String::from_utf8_lossy(&child.stdout), String::from_utf8_lossy(&child.stderr));
     assert!(child.status.success(), "{test}:\n{out}\n{err}");
     assert!(out.contains("1 passed"), "{test} did not run:\n{out}");
