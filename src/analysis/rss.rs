@@ -74,6 +74,8 @@ pub(crate) struct Breakdown {
     pub not_resident: u64,
     /// What of `slack` may be live heap: the bytes of samples of which nobody knows whether they are alive.
     pub dropped: u64,
+    /// What such samples take beside their bytes: rests of their pages, and the page more that each has.
+    pub dropped_rests: u64,
     /// What was swapped out.
     pub swap: Option<u64>,
     /// Threads, whose stacks are in `other`.
@@ -112,7 +114,7 @@ impl Breakdown {
         let heapward = take(own.tables, &mut left);
         let claimed = reading.allocator.as_ref().map(|memory| HeapParts::of(memory, own));
         let muzzy = reading.allocator.and_then(|memory| memory.muzzy).unwrap_or(0);
-        let pads = own.sampled_objects.saturating_mul(PAD_BYTES);
+        let pads = own.sampled_objects.saturating_add(own.dropped_objects).saturating_mul(PAD_BYTES);
         let heap = claimed.map(|claimed| claimed.granted(muzzy, pads, &mut left));
         let not_resident = (own.tables - heapward)
             .saturating_add(claimed.map_or(0, |claimed| claimed.sum()) - heap.map_or(0, |heap| heap.sum()));
@@ -127,6 +129,7 @@ impl Breakdown {
             unaccounted: if heap.is_some() { 0 } else { left },
             not_resident,
             dropped: own.dropped_bytes.saturating_add(own.undumped_bytes),
+            dropped_rests: own.dropped_objects.saturating_mul(2 * PAD_BYTES),
             swap: process.swap,
             threads: process.threads,
             live_estimate: live,
@@ -145,6 +148,11 @@ impl Breakdown {
     /// As much of the slack as may be live heap.
     pub(crate) fn maybe_live(&self) -> u64 {
         self.heap.map_or(0, |heap| heap.slack.min(self.dropped))
+    }
+
+    /// As much of the slack as comes of such samples if they are alive.
+    pub(crate) fn in_doubt(&self) -> u64 {
+        self.heap.map_or(0, |heap| heap.slack.min(self.dropped.saturating_add(self.dropped_rests)))
     }
 
     fn notes(&self, allocator: Option<&AllocatorMemory>, own: Own) -> Vec<String> {

@@ -136,10 +136,10 @@ fn by_growth(now: &Breakdown, base: &Breakdown, heap: HeapGrowth) -> Verdict {
     );
     let carrier = |live: i128, kept: i128| carrier(total, live, kept, not_heap);
     // What may be either: samples that are missing from the live heap pass for slack.
-    let either = i128::from(now.maybe_live().saturating_sub(base.maybe_live()));
+    let either = i128::from(now.in_doubt().saturating_sub(base.in_doubt()));
     let carried = carrier(live, slack + dirty);
     if carried != carrier(live + either, slack + dirty - either) {
-        return Verdict { word: Word::Unclear, why: format!("{figures} {}", maybe_live(either)) };
+        return Verdict { word: Word::Unclear, why: format!("{figures} {}", in_doubt(either)) };
     }
     let (word, more) = match (carried, heap) {
         (Some(Carrier::Live), HeapGrowth::Unbounded { bytes }) if bytes >= live as f64 * CARRIES => {
@@ -191,9 +191,10 @@ fn carrier(total: i128, live: i128, kept: i128, not_heap: i128) -> Option<Carrie
 }
 
 /// Why it cannot be told whether the live heap or what jemalloc keeps is that much larger.
-fn maybe_live(bytes: i128) -> String {
+fn in_doubt(bytes: i128) -> String {
     format!(
-        "Up to {} of the slack may be live heap, of which samples are missing: which of the two it is cannot be told.",
+        "Up to {} of the slack may be live heap of which samples are missing, with their pages: which of the two it is cannot \
+         be told.",
         ByteSize::bytes(u64::try_from(bytes).unwrap_or(u64::MAX))
     )
 }
@@ -206,8 +207,8 @@ fn by_level(now: &Breakdown, growth: HeapGrowth, since: &str) -> Verdict {
     let figures = levels(now.rss, heap, not_heap);
     let share = |bytes: u64, share: f64| bytes as f64 >= now.rss as f64 * share;
     let is_fragmented = |kept: u64| share(kept, FRAGMENTED_SHARE) && kept >= MATERIAL_BYTES;
-    let (word, more) = if is_fragmented(heap.kept()) && !is_fragmented(heap.kept() - now.maybe_live()) {
-        (Word::Unclear, maybe_live(now.maybe_live().into()))
+    let (word, more) = if is_fragmented(heap.kept()) && !is_fragmented(heap.kept() - now.in_doubt()) {
+        (Word::Unclear, in_doubt(now.in_doubt().into()))
     } else if is_fragmented(heap.kept()) {
         (Word::Fragmentation, what_helps(heap.slack.into(), heap.dirty.into()).to_owned())
     } else if share(not_heap, NOT_HEAP_SHARE) {
