@@ -15,7 +15,7 @@ pub(crate) struct Series {
 impl Series {
     /// The same as if nothing had been freed before the first snapshot. For where samples were dropped until then: those are
     /// among the samples ever taken, and not among those alive, so they would pass for freed.
-    pub(crate) fn from_its_first(&self) -> Self {
+    pub(crate) fn without_earlier_frees(&self) -> Self {
         let mut series = self.clone();
         let Some(first) = self.points.first() else { return series };
         let alive: u64 = first.cohorts.iter().map(|cohort| cohort.objects).sum();
@@ -141,7 +141,7 @@ mod tests {
             ..Point::default()
         };
         let points = vec![point(&[10], 100, 3000), point(&[5, 20], 120, 4000)];
-        let series = Series { seconds: vec![0.0, 60.0], points }.from_its_first();
+        let series = Series { seconds: vec![0.0, 60.0], points }.without_earlier_frees();
         let told: Vec<_> = series.points.iter().map(|point| (point.samples, point.freed_lifetimes_millis)).collect();
         assert_eq!(told, [(10, 0), (30, 1000)]);
     }

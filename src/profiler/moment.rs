@@ -13,7 +13,7 @@ use crate::system::loaded_mappings;
 /// A heap at one moment.
 pub(crate) enum Moment {
     /// Copied for one request.
-    Copied(Copied),
+    Copied(Box<Copied>),
     /// A snapshot that is kept.
     Kept(Arc<Snapshot>),
 }
@@ -31,13 +31,13 @@ impl Moment {
     /// `told_apart`: as in [`Collector::snapshot`].
     pub(super) fn now(collector: &Collector, told_apart: &[u32]) -> Result<Self> {
         let capture = collector.peek(told_apart)?;
-        Ok(Self::Copied(Copied { time: SystemTime::now(), capture, mappings: loaded_mappings() }))
+        Ok(Self::Copied(Box::new(Copied { time: SystemTime::now(), capture, mappings: loaded_mappings() })))
     }
 
     /// The heap as it is; ends the epoch.
     pub(super) fn ending_epoch(collector: &Collector, told_apart: &[u32]) -> Result<Self> {
         let capture = collector.snapshot(told_apart)?;
-        Ok(Self::Copied(Copied { time: SystemTime::now(), capture, mappings: loaded_mappings() }))
+        Ok(Self::Copied(Box::new(Copied { time: SystemTime::now(), capture, mappings: loaded_mappings() })))
     }
 
     /// Its number, if it is a snapshot.
@@ -63,7 +63,8 @@ impl Moment {
     /// For comparing it with another.
     pub(super) fn side(&self) -> Side<'_> {
         match self {
-            Self::Copied(Copied { capture, .. }) => {
+            Self::Copied(copied) => {
+                let capture = &copied.capture;
                 Side { epoch: capture.epoch, cohorts: &capture.cohorts, totals: &capture.totals }
             }
             Self::Kept(snapshot) => {
@@ -229,11 +230,11 @@ mod tests {
             ..Totals::default()
         });
         let (cohorts, totals) = (Cohorts::of(&cohorts), PackedTotals::pack(2, totals));
-        Moment::Copied(Copied {
+        Moment::Copied(Box::new(Copied {
             time: SystemTime::UNIX_EPOCH,
             capture: Capture { cohorts, totals, ..Capture::default() },
             mappings: Vec::new(),
-        })
+        }))
     }
 
     #[test]

@@ -57,7 +57,7 @@ impl Basis {
     pub(crate) fn judge(&self, series: &Series, interval: SampleInterval) -> Judgement {
         match self.hindrance {
             Some(hindrance) => hindered(series, interval, hindrance),
-            None if self.has_dropped => judge(&series.from_its_first(), interval),
+            None if self.has_dropped => judge(&series.without_earlier_frees(), interval),
             None => judge(series, interval),
         }
     }
