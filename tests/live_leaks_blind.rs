@@ -81,7 +81,7 @@ fn paused() {
         service.snapshots(12);
         let report = service.leaks();
         assert_eq!(report["suspects"][0]["function"], "live_leaks_blind::leak", "{report:#}");
-        assert!(report["summary"].as_str().unwrap().contains("(judged from snapshot 1"), "{report:#}");
+        assert!(report["summary"].as_str().unwrap().contains("(judged from snapshot "), "{report:#}");
         assert_eq!(report["inconclusive"], Value::Null);
     });
 }

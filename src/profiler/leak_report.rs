@@ -149,7 +149,7 @@ impl LeakReport {
         let headroom = headroom(cgroup);
         let moments = story.moments();
         let inconclusive = inconclusive(&leaks, story.basis()).filter(|_| leaks.suspects.is_empty());
-        let bytes_per_second = rate(&leaks);
+        let bytes_per_second = leaks.bytes_per_second();
         let seconds_to_limit = bytes_per_second.zip(headroom).map(|(rate, headroom)| headroom as f64 / rate);
         let summary = summary(&leaks, story, inconclusive.as_deref(), seconds_to_limit);
         let own_headroom = headroom.filter(|_| leaks.suspects.len() == 1);
@@ -263,18 +263,6 @@ fn inconclusive(leaks: &Leaks, basis: &Basis) -> Option<String> {
         _ => None,
     };
     basis.doubt().map(|why| why.to_string()).or_else(too_few)
-}
-
-/// What all suspects grow by a second. Parts of one site that are judged as the whole site count once.
-fn rate(leaks: &Leaks) -> Option<f64> {
-    let suspects = &leaks.suspects;
-    let is_first = |at: usize| suspects[..at].iter().all(|other| other.judgement != suspects[at].judgement);
-    let rates = suspects.iter().enumerate().filter(|(at, _)| is_first(*at)).filter_map(|(_, suspect)| {
-        let rate = suspect.judgement.rate?;
-        (rate.low > 0.0).then_some(rate.estimate)
-    });
-    let rates: Vec<f64> = rates.collect();
-    (!rates.is_empty()).then(|| rates.iter().sum())
 }
 
 impl Evidence {

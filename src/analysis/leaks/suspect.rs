@@ -25,6 +25,20 @@ pub(crate) struct Leaks {
     pub seconds: f64,
 }
 
+impl Leaks {
+    /// What all suspects that have a rate grow by a second. Parts of one site that are judged as the whole site count once.
+    pub(crate) fn bytes_per_second(&self) -> Option<f64> {
+        let mut judged: Vec<&Judgement> = Vec::new();
+        for suspect in &self.suspects {
+            if !judged.contains(&&suspect.judgement) {
+                judged.push(&suspect.judgement);
+            }
+        }
+        let rates = judged.iter().filter_map(|judgement| judgement.rate).filter(|rate| rate.low > 0.0);
+        rates.map(|rate| rate.estimate).reduce(|sum, rate| sum + rate)
+    }
+}
+
 /// Where memory grows without bound.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Suspect {

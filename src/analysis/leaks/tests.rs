@@ -142,6 +142,24 @@ fn where_evidence_is_missing_nobody_is_accused_or_let_go_as_fine() {
 }
 
 #[test]
+fn all_suspects_together_have_one_rate() {
+    let mut leaks = find_in(&[
+        ("main > s::open > malloc", leak),
+        ("main > s::log > malloc", |epoch, _| 6 + epoch % 2),
+        ("main > s::render > malloc", churn),
+    ]);
+    let rates: Vec<f64> = leaks.suspects.iter().map(|suspect| suspect.judgement.rate.unwrap().estimate).collect();
+    assert_eq!((rates.len(), leaks.bytes_per_second()), (2, Some(rates[0] + rates[1])));
+    // Of another part of the same site nothing is known but the whole.
+    leaks.suspects.push(leaks.suspects[1].clone());
+    assert_eq!(leaks.bytes_per_second(), Some(rates[0] + rates[1]));
+    leaks.suspects[0].judgement.rate = None;
+    assert_eq!(leaks.bytes_per_second(), Some(rates[1]));
+    leaks.suspects.clear();
+    assert_eq!(leaks.bytes_per_second(), None);
+}
+
+#[test]
 fn one_function_on_many_stacks_is_one_suspect() {
     let leaks = check(
         &[("main > s::a > s::open > malloc", leak), ("main > s::b > s::open > malloc", leak), ("main > s::c", churn)],
