@@ -46,6 +46,6 @@ fn a_snapshot_after_a_pause_is_marked_partial() {
 
 #[track_caller]
 fn says_so(snapshot: &SnapshotInfo) {
-    let partial = snapshot.partial.expect("marked partial");
+    let partial = snapshot.partial.as_deref().expect("marked partial");
     assert!(partial.contains("paused"), "{partial}");
 }

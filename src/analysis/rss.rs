@@ -11,7 +11,7 @@
 //! is off by up to about nr_cpus² pages from 6.2 on, and jemalloc counts pages that it has handed out, touched or not.
 //! Where they claim more than there is, parts are cut, and `not_resident` says by how much.
 
-use crate::profile::{AllocatorMemory, ByteSize, Interval, Reading};
+use crate::profile::{AllocatorMemory, ByteSize, Interval, Reading, SMALL_BYTES};
 
 /// A sampled small object has one page more than it needs, for its random offset (`cache_oblivious`). It may be untouched.
 const PAD_BYTES: u64 = 4096;
@@ -37,6 +37,12 @@ pub(crate) struct Own {
     pub sampled_objects: u64,
     /// Their bytes.
     pub sampled_bytes: u64,
+    /// Samples that found no room in the live set, alive or not, of any size.
+    pub dropped_objects: u64,
+    /// Their bytes.
+    pub dropped_bytes: u64,
+    /// Where sampled objects are known of an earlier moment only: bytes that may have come since.
+    pub undumped_bytes: u64,
 }
 
 /// The parts of RSS, in bytes. What is unknown is `None`.
@@ -61,6 +67,10 @@ pub(crate) struct Breakdown {
     pub unaccounted: u64,
     /// What was claimed beyond RSS, and cut from the parts.
     pub not_resident: u64,
+    /// What of `slack` may be live heap: the bytes of samples of which nobody knows whether they are alive.
+    pub dropped: u64,
+    /// What such samples take beside their bytes: rests of their pages, and the page more that each has.
+    pub dropped_rests: u64,
     /// What was swapped out.
     pub swap: Option<u64>,
     /// Threads, whose stacks are in `other`.
@@ -99,7 +109,7 @@ impl Breakdown {
         let heapward = take(own.tables, &mut left);
         let claimed = reading.allocator.as_ref().map(|memory| HeapParts::of(memory, own));
         let muzzy = reading.allocator.and_then(|memory| memory.muzzy).unwrap_or(0);
-        let pads = own.sampled_objects.saturating_mul(PAD_BYTES);
+        let pads = own.sampled_objects.saturating_add(own.dropped_objects).saturating_mul(PAD_BYTES);
         let heap = claimed.map(|claimed| claimed.granted(muzzy, pads, &mut left));
         let not_resident = (own.tables - heapward)
             .saturating_add(claimed.map_or(0, |claimed| claimed.sum()) - heap.map_or(0, |heap| heap.sum()));
@@ -113,6 +123,8 @@ impl Breakdown {
             other: heap.map(|_| left),
             unaccounted: if heap.is_some() { 0 } else { left },
             not_resident,
+            dropped: own.dropped_bytes.saturating_add(own.undumped_bytes),
+            dropped_rests: own.dropped_objects.saturating_mul(2 * PAD_BYTES),
             swap: process.swap,
             threads: process.threads,
             live_estimate: live,
@@ -126,6 +138,16 @@ impl Breakdown {
     pub(crate) fn not_heap(&self) -> Option<u64> {
         let known = [self.mapped_files, self.shared_memory].into_iter().flatten().sum::<u64>();
         Some(known + self.heapward + self.other?)
+    }
+
+    /// As much of the slack as may be live heap.
+    pub(crate) fn maybe_live(&self) -> u64 {
+        self.heap.map_or(0, |heap| heap.slack.min(self.dropped))
+    }
+
+    /// As much of the slack as comes of such samples if they are alive.
+    pub(crate) fn in_doubt(&self) -> u64 {
+        self.heap.map_or(0, |heap| heap.slack.min(self.dropped.saturating_add(self.dropped_rests)))
     }
 
     fn notes(&self, allocator: Option<&AllocatorMemory>, own: Own) -> Vec<String> {
@@ -144,6 +166,23 @@ impl Breakdown {
                 "{} that jemalloc or heapward count are not in memory: never touched, swapped out{swapped}, or taken back by \
                  the kernel; they are cut from the parts",
                 ByteSize::bytes(self.not_resident)
+            ));
+        }
+        if own.dropped_objects > 0 {
+            notes.push(format!(
+                "{} samples of {} in all found no room in the live set so far (HEAPWARD_MAX_LIVE_SAMPLES): those of less than \
+                 {} that are still alive are missing from the live heap and pass for slack",
+                own.dropped_objects,
+                ByteSize::bytes(own.dropped_bytes),
+                ByteSize::bytes(SMALL_BYTES)
+            ));
+        }
+        if own.undumped_bytes > 0 {
+            notes.push(format!(
+                "jemalloc's dumps are read only when a snapshot is taken: of {} that its pages grew by since, sampled objects \
+                 of less than {} are missing from the live heap and pass for slack",
+                ByteSize::bytes(own.undumped_bytes),
+                ByteSize::bytes(SMALL_BYTES)
             ));
         }
         notes.extend(self.live_estimate.and_then(|estimate| disagreement(memory, estimate, own)));

@@ -12,6 +12,22 @@ pub(crate) struct Series {
     pub points: Vec<Point>,
 }
 
+impl Series {
+    /// The same as if nothing had been freed before the first snapshot. For where samples were dropped until then: those are
+    /// among the samples ever taken, and not among those alive, so they would pass for freed.
+    pub(crate) fn without_earlier_frees(&self) -> Self {
+        let mut series = self.clone();
+        let Some(first) = self.points.first() else { return series };
+        let alive: u64 = first.cohorts.iter().map(|cohort| cohort.objects).sum();
+        let freed = first.samples.saturating_sub(alive);
+        for point in &mut series.points {
+            point.samples = point.samples.saturating_sub(freed);
+            point.freed_lifetimes_millis = point.freed_lifetimes_millis.saturating_sub(first.freed_lifetimes_millis);
+        }
+        series
+    }
+}
+
 /// What some stacks held at one snapshot.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Point {
@@ -129,6 +145,22 @@ pub(crate) fn rises(sides: &[Side<'_>], members: &Membership, count: usize) -> V
 mod tests {
     use super::*;
     use crate::profile::{Cohort, Cohorts, PackedTotals, SampleInterval, Totals};
+
+    #[test]
+    fn dropped_samples_do_not_pass_for_freed() {
+        let one = SampleInterval::from_lg(12).unwrap().weigh(64);
+        // 100 were taken until the first and 10 are alive: 60 dropped, 30 freed after 3 s in all. Then 5 more are freed.
+        let point = |cohorts: &[u32], samples, freed_lifetimes_millis| Point {
+            cohorts: cohorts.iter().map(|&objects| one.times(objects)).collect(),
+            samples,
+            freed_lifetimes_millis,
+            ..Point::default()
+        };
+        let points = vec![point(&[10], 100, 3000), point(&[5, 20], 120, 4000)];
+        let series = Series { seconds: vec![0.0, 60.0], points }.without_earlier_frees();
+        let told: Vec<_> = series.points.iter().map(|point| (point.samples, point.freed_lifetimes_millis)).collect();
+        assert_eq!(told, [(10, 0), (30, 1000)]);
+    }
 
     #[test]
     fn a_series_tells_what_was_alive_by_birth() {

@@ -1,6 +1,7 @@
 //! What to call the memory that a process has: a leak, fragmentation, not heap, or unclear.
 
-use super::growth::{Judgement, Shape};
+use super::Series;
+use super::growth::{Basis, Hindrance, Judgement, Shape};
 use super::rss::{Breakdown, HeapParts};
 use crate::profile::ByteSize;
 
@@ -22,26 +23,44 @@ const FRAGMENTED_SHARE: f64 = 0.5;
 /// Without growth it is not the heap's when at least this share of RSS is no heap, for the reason of [`CARRIES`].
 const NOT_HEAP_SHARE: f64 = 0.6;
 
-/// What the snapshots say of the live heap.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What the snapshots say of the live heap, all sites taken together.
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum HeapGrowth {
-    /// A site grows without bound.
-    Unbounded,
+    /// It grows without bound, and has grown so by so many bytes.
+    Unbounded { bytes: f64 },
     /// It grew, but as a cache, a warm-up or a sawtooth does.
     Bounded,
-    /// There are too few snapshots to tell.
-    Unknown,
+    /// It cannot be told: there are too few snapshots, or something hinders.
+    Unknown(Option<Hindrance>),
 }
 
 impl HeapGrowth {
     /// What the history of all stacks together was judged to be.
-    pub(crate) fn of(judgement: &Judgement) -> Self {
+    pub(crate) fn of(judgement: &Judgement, series: &Series, basis: &Basis) -> Self {
         match judgement.shape {
-            Shape::Unbounded => Self::Unbounded,
-            Shape::Inconclusive => Self::Unknown,
+            Shape::Unbounded => Self::Unbounded { bytes: unbounded_bytes(judgement, series) },
+            _ if basis.doubt().is_some() => Self::Unknown(basis.doubt()),
+            Shape::Inconclusive => Self::Unknown(None),
             _ => Self::Bounded,
         }
     }
+}
+
+/// The growth of the judged window; and of an interval before it that is as long as all of that (the first snapshot is
+/// pinned, and the ring may have moved on for days), as much as the same rate makes. Of what was before and seen, the judge
+/// has found that it is not so.
+fn unbounded_bytes(judgement: &Judgement, series: &Series) -> f64 {
+    let level = |at: usize| -> Option<f64> {
+        Some(series.points.get(at)?.cohorts.iter().map(|cohort| cohort.estimated_bytes).sum())
+    };
+    let growth = judgement.growth.estimate;
+    let rate = growth / judgement.seconds;
+    let unseen = (1..=judgement.start).filter_map(|at| {
+        let seconds = series.seconds.get(at)? - series.seconds.get(at - 1)?;
+        let grown = level(at)? - level(at - 1)?;
+        (seconds >= judgement.seconds).then(|| grown.min(rate * seconds).max(0.0))
+    });
+    growth + unseen.sum::<f64>()
 }
 
 /// What to call it.
@@ -115,22 +134,39 @@ fn by_growth(now: &Breakdown, base: &Breakdown, heap: HeapGrowth) -> Verdict {
         signed(not_heap),
         signed(metadata)
     );
-    // Two can pass when a third shrank: the larger one it is.
-    let carrier = [(Carrier::Live, live), (Carrier::Kept, slack + dirty), (Carrier::NotHeap, not_heap)]
-        .into_iter()
-        .filter(|&(_, grown)| grown as f64 >= total as f64 * CARRIES)
-        .max_by_key(|&(_, grown)| grown);
-    let (word, more) = match (carrier.map(|(part, _)| part), heap) {
-        (Some(Carrier::Live), HeapGrowth::Unbounded) => (Word::Leak, GROWS_WITHOUT_BOUND.to_owned()),
+    let carrier = |live: i128, kept: i128| carrier(total, live, kept, not_heap);
+    // What may be either: samples that are missing from the live heap pass for slack.
+    let either = i128::from(now.in_doubt().saturating_sub(base.in_doubt()));
+    let carried = carrier(live, slack + dirty);
+    if carried != carrier(live + either, slack + dirty - either) {
+        return Verdict { word: Word::Unclear, why: format!("{figures} {}", in_doubt(either)) };
+    }
+    let (word, more) = match (carried, heap) {
+        (Some(Carrier::Live), HeapGrowth::Unbounded { bytes }) if bytes >= live as f64 * CARRIES => {
+            (Word::Leak, GROWS_WITHOUT_BOUND.to_owned())
+        }
+        (Some(Carrier::Live), HeapGrowth::Unbounded { bytes }) => (
+            Word::Unclear,
+            format!(
+                "{GROWS_WITHOUT_BOUND} That is seen of {} of the {} by which it grew.",
+                ByteSize::bytes(bytes.round().max(0.0) as u64),
+                signed(live)
+            ),
+        ),
         (Some(Carrier::Live), HeapGrowth::Bounded) => (
             Word::Unclear,
-            "The live heap grew, but as a cache, a warm-up or a sawtooth does: no site grows without bound.".to_owned(),
-        ),
-        (Some(Carrier::Live), HeapGrowth::Unknown) => (
-            Word::Unclear,
-            "The live heap grew; to call it a leak takes more snapshots, in which one site grows without bound."
+            "The live heap grew, but as a cache, a warm-up or a sawtooth does: as a whole it is not seen to grow without \
+             bound; /api/leaks judges site by site."
                 .to_owned(),
         ),
+        (Some(Carrier::Live), HeapGrowth::Unknown(None)) => (
+            Word::Unclear,
+            "The live heap grew; to call it a leak takes more snapshots, in which it grows without bound as a whole."
+                .to_owned(),
+        ),
+        (Some(Carrier::Live), HeapGrowth::Unknown(Some(why))) => {
+            (Word::Unclear, format!("The live heap grew; whether without bound cannot be told: {why}."))
+        }
         (Some(Carrier::Kept), _) => (Word::Fragmentation, what_helps(slack, dirty).to_owned()),
         (Some(Carrier::NotHeap), _) => (Word::NotHeap, largest_outside(now, Some(base))),
         (None, _) => (Word::Unclear, "No part carries most of it.".to_owned()),
@@ -138,11 +174,29 @@ fn by_growth(now: &Breakdown, base: &Breakdown, heap: HeapGrowth) -> Verdict {
     Verdict { word, why: format!("{figures} {more}") }
 }
 
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq)]
 enum Carrier {
     Live,
     Kept,
     NotHeap,
+}
+
+/// The part that carries a growth by `total`. Two can when a third shrank: the larger one it is.
+fn carrier(total: i128, live: i128, kept: i128, not_heap: i128) -> Option<Carrier> {
+    [(Carrier::Live, live), (Carrier::Kept, kept), (Carrier::NotHeap, not_heap)]
+        .into_iter()
+        .filter(|&(_, grown)| grown as f64 >= total as f64 * CARRIES)
+        .max_by_key(|&(_, grown)| grown)
+        .map(|(part, _)| part)
+}
+
+/// Why it cannot be told whether the live heap or what jemalloc keeps is that much larger.
+fn in_doubt(bytes: i128) -> String {
+    format!(
+        "Up to {} of the slack may be live heap of which samples are missing, with their pages: which of the two it is cannot \
+         be told.",
+        ByteSize::bytes(u64::try_from(bytes).unwrap_or(u64::MAX))
+    )
 }
 
 fn by_level(now: &Breakdown, growth: HeapGrowth, since: &str) -> Verdict {
@@ -152,14 +206,22 @@ fn by_level(now: &Breakdown, growth: HeapGrowth, since: &str) -> Verdict {
     };
     let figures = levels(now.rss, heap, not_heap);
     let share = |bytes: u64, share: f64| bytes as f64 >= now.rss as f64 * share;
-    let (word, more) = if share(heap.kept(), FRAGMENTED_SHARE) && heap.kept() >= MATERIAL_BYTES {
+    let is_fragmented = |kept: u64| share(kept, FRAGMENTED_SHARE) && kept >= MATERIAL_BYTES;
+    let (word, more) = if is_fragmented(heap.kept()) && !is_fragmented(heap.kept() - now.in_doubt()) {
+        (Word::Unclear, in_doubt(now.in_doubt().into()))
+    } else if is_fragmented(heap.kept()) {
         (Word::Fragmentation, what_helps(heap.slack.into(), heap.dirty.into()).to_owned())
     } else if share(not_heap, NOT_HEAP_SHARE) {
         (Word::NotHeap, largest_outside(now, None))
-    } else if growth == HeapGrowth::Unbounded {
-        (Word::Unclear, GROWS_WITHOUT_BOUND.to_owned())
     } else {
-        (Word::Unclear, "Nothing here asks for an explanation.".to_owned())
+        let more = match growth {
+            HeapGrowth::Unbounded { .. } => GROWS_WITHOUT_BOUND.to_owned(),
+            HeapGrowth::Unknown(Some(why)) => {
+                format!("Whether the live heap grows without bound cannot be told: {why}.")
+            }
+            HeapGrowth::Bounded | HeapGrowth::Unknown(None) => "Nothing here asks for an explanation.".to_owned(),
+        };
+        (Word::Unclear, more)
     };
     Verdict { word, why: format!("{since} {figures} {more}") }
 }
@@ -178,7 +240,8 @@ fn levels(rss: u64, heap: &HeapParts, not_heap: u64) -> String {
     )
 }
 
-const GROWS_WITHOUT_BOUND: &str = "By the snapshots, a site's live heap grows without bound.";
+const GROWS_WITHOUT_BOUND: &str =
+    "By the snapshots, the live heap as a whole grows without bound (/api/leaks looks for where).";
 
 /// What helps against pages that are kept, of which slack and dirty ones are so many bytes.
 fn what_helps(slack: i128, dirty: i128) -> &'static str {

@@ -1,6 +1,6 @@
 //! The collector: what the hooks write to and what a snapshot is copied from.
 
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 use super::dump;
@@ -12,7 +12,7 @@ use super::stack_table::StackTable;
 use super::unwind::UndisturbedUnwinding;
 use super::unwind::{Comparison, UnwindReport, Unwinder, Unwinding};
 use crate::error::{Error, ErrorKind, Result};
-use crate::profile::{Cohorts, PackedTotals, SampleInterval, Sums, Totals, Whole};
+use crate::profile::{Cohorts, Gaps, PackedTotals, Partial, SampleInterval, Sums, Totals, Whole};
 use crate::system::{CoarseClock, ForkMark, Profiling, ProfilingOptions};
 
 /// How much the collector may hold.
@@ -33,36 +33,6 @@ pub(crate) enum Source {
     Dump,
 }
 
-/// Why a snapshot does not show everything.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Partial {
-    /// Sampling was switched off for a while. Objects allocated meanwhile are missing, and so are some that were
-    /// reallocated in place: jemalloc tells their free and not their new life.
-    Paused,
-    /// Sampling was on before the hooks were in place: objects from before are missing.
-    Early,
-    /// Threads are sampled only where they ask for it (`prof_thread_active_init:false`).
-    SomeThreads,
-    /// Somebody reset jemalloc's profiler to another sample interval: samples of both are scaled by the first.
-    IntervalChanged,
-}
-
-impl Partial {
-    const ALL: [Self; 4] = [Self::Paused, Self::Early, Self::SomeThreads, Self::IntervalChanged];
-
-    /// The reason in words.
-    pub(crate) fn reason(self) -> &'static str {
-        match self {
-            Self::Paused => "sampling was paused: objects allocated or reallocated meanwhile may be missing",
-            Self::SomeThreads => {
-                "only threads that ask for it are sampled (prof_thread_active_init:false in MALLOC_CONF or malloc_conf)"
-            }
-            Self::IntervalChanged => "jemalloc's sample interval was changed while heapward ran: estimates are wrong",
-            Self::Early => "sampling was active before heapward started: older objects are missing",
-        }
-    }
-}
-
 /// A copy of the live heap's table at one moment.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Capture {
@@ -74,8 +44,8 @@ pub(crate) struct Capture {
     pub(crate) whole: Whole,
     /// What was ever allocated; empty when the source does not tell.
     pub(crate) totals: PackedTotals,
-    /// Samples that had found no room so far: the estimates miss those of them that are still alive.
-    pub(crate) dropped_objects: u64,
+    /// What samples missed so far: the estimates miss what of it is still alive.
+    pub(crate) gaps: Gaps,
     /// Samples whose stack had found no room so far.
     pub(crate) dropped_stacks: u64,
     /// Why it does not show everything.
@@ -118,9 +88,11 @@ pub(crate) struct Collector {
     live: LiveSet,
     clock: CoarseClock,
     samples: AtomicU64,
+    /// The bits of [`Partial`].
     partial: AtomicU8,
-    /// Whether somebody asked for sampling to stop.
-    paused: AtomicBool,
+    /// As in [`Gaps`].
+    pauses: AtomicU64,
+    rescales: AtomicU64,
     fork: ForkMark,
     unwinding: Unwinding,
     /// Only one capture at a time, so that epochs end in the order of their numbers.
@@ -160,16 +132,17 @@ impl Collector {
             clock: CoarseClock::start(),
             samples: AtomicU64::new(0),
             partial: AtomicU8::new(0),
-            paused: AtomicBool::new(false),
+            pauses: AtomicU64::new(0),
+            rescales: AtomicU64::new(0),
             fork: ForkMark::new().map_err(|error| Error::io("preparing for forks of the process", error))?,
             unwinding: Unwinding::start(unwinder),
             capturing: Mutex::new(()),
         };
         if !options.all_threads {
-            collector.set_partial(Partial::SomeThreads);
+            collector.set_partial(Partial::SOME_THREADS);
         }
         if options.active && source == Source::Hooks {
-            collector.set_partial(Partial::Early);
+            collector.set_partial(Partial::EARLY);
         }
         Ok(collector)
     }
@@ -226,7 +199,11 @@ impl Collector {
             Source::Hooks => self.copy_live_set(end_epoch, told_apart),
             Source::Dump => dump::capture(&self.stacks, self.interval)?,
         };
+        // Twice: what is off now was so before this moment, and will be after it.
+        self.check();
+        capture.gaps = self.gaps();
         capture.partial = self.partial();
+        self.check();
         Ok(capture)
     }
 
@@ -245,8 +222,8 @@ impl Collector {
             whole: Whole { allocated, ..whole },
             cohorts,
             totals,
-            dropped_objects: self.live.dropped().0,
             dropped_stacks: self.stacks.overflowed(),
+            gaps: Gaps::default(),
             partial: None,
         }
     }
@@ -291,9 +268,9 @@ impl Collector {
 
     /// Stops sampling. Frees of what is alive are still noted, so the live set stays true for what is in it.
     pub(crate) fn pause(&self) -> Result<()> {
-        self.set_partial(Partial::Paused);
-        self.paused.store(true, Ordering::Relaxed);
-        Profiling::set_active(false)
+        Profiling::set_active(false)?;
+        self.note_pause();
+        Ok(())
     }
 
     /// Until what is returned is dropped, libgcc's unwinder walks with SIGPROF held back: it must not be interrupted by a
@@ -320,29 +297,47 @@ impl Collector {
 
     /// Samples again.
     pub(crate) fn resume(&self) -> Result<()> {
-        self.paused.store(false, Ordering::Relaxed);
+        // What was off until now is a gap for the next moment too, whatever the last one saw.
+        self.check();
         Profiling::set_active(true)
     }
 
-    /// Looks whether somebody else has switched jemalloc's profiler off or reset it, and whether libraries were loaded,
-    /// which nothing tells.
+    /// Looks whether jemalloc's profiler is switched off or was reset, which nothing tells, as a host may do so itself; and
+    /// whether libraries were loaded. What begins and ends between two looks is not seen.
     pub(crate) fn check(&self) {
         self.unwinding.refresh();
-        if !self.paused.load(Ordering::Relaxed) && !Profiling::is_active() {
-            self.set_partial(Partial::Paused);
+        if !Profiling::is_active() {
+            self.note_pause();
         }
         if Profiling::interval().is_some_and(|interval| interval != self.interval) {
-            self.set_partial(Partial::IntervalChanged);
+            self.rescales.fetch_add(1, Ordering::Relaxed);
+            self.set_partial(Partial::INTERVAL_CHANGED);
+        }
+    }
+
+    fn note_pause(&self) {
+        self.pauses.fetch_add(1, Ordering::Relaxed);
+        self.set_partial(Partial::PAUSED);
+    }
+
+    /// What samples missed so far.
+    pub(crate) fn gaps(&self) -> Gaps {
+        let (dropped_objects, dropped_bytes) = self.live.dropped();
+        Gaps {
+            dropped_objects,
+            dropped_bytes,
+            pauses: self.pauses.load(Ordering::Relaxed),
+            rescales: self.rescales.load(Ordering::Relaxed),
         }
     }
 
     fn set_partial(&self, partial: Partial) {
-        self.partial.store(partial as u8 + 1, Ordering::Relaxed);
+        self.partial.fetch_or(partial.bits(), Ordering::Relaxed);
     }
 
-    fn partial(&self) -> Option<Partial> {
-        let number = usize::from(self.partial.load(Ordering::Relaxed));
-        Partial::ALL.get(number.checked_sub(1)?).copied()
+    /// Why not everything is shown, all reasons until now.
+    pub(crate) fn partial(&self) -> Option<Partial> {
+        Partial::of_bits(self.partial.load(Ordering::Relaxed))
     }
 
     /// The stacks that cohorts and totals name.

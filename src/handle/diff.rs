@@ -36,6 +36,9 @@ pub struct Diff {
     /// Growth up to which there is no sample at all in one of twenty cases, in bytes: R ln 20, as the chance to miss
     /// D bytes is e^(−D/R).
     pub no_trace: u64,
+    /// Whether samples are missing from in between, so that what was born and is alive is more than told, and its bounds are
+    /// none; the first of `remarks` says why.
+    pub is_lower_bound: bool,
     /// What keeps this from being the whole truth, and how it is to be read.
     pub remarks: Vec<String>,
 }
@@ -121,7 +124,7 @@ pub struct Age {
 
 impl Diff {
     pub(super) fn of(report: DiffReport) -> Self {
-        let DiffReport { base, later, sample_interval, by, diff, remarks, .. } = report;
+        let DiffReport { base, later, sample_interval, by, diff, is_lower_bound, remarks, .. } = report;
         Self {
             base: Moment::of(base),
             later: Moment::of(later),
@@ -134,6 +137,7 @@ impl Diff {
             below_detection_limit: diff.below_limit,
             detection_limit: diff.detection_limit.round() as u64,
             no_trace: diff.traceless.round() as u64,
+            is_lower_bound,
             remarks,
         }
     }

@@ -31,8 +31,8 @@ pub struct SnapshotInfo {
     pub duration: Duration,
     /// The epoch that it ended: objects that are alive in it were born in this epoch or before.
     pub epoch: u32,
-    /// Why it does not show everything; `None` when it does.
-    pub partial: Option<&'static str>,
+    /// Why it does not show everything, all reasons; `None` when it does.
+    pub partial: Option<String>,
 }
 
 /// A site with what it holds and allocated in all, estimated.
@@ -113,7 +113,7 @@ impl SnapshotInfo {
             sampled_objects: snapshot.live.objects,
             duration: snapshot.duration,
             epoch: snapshot.epoch,
-            partial: snapshot.partial,
+            partial: snapshot.partial.map(|partial| partial.to_string()),
         }
     }
 }

@@ -29,6 +29,9 @@ pub(super) struct DiffJson {
     not_significant: usize,
     /// Of the changed ones, those whose estimated change is below the detection limit.
     below_detection_limit: usize,
+    /// Whether samples are missing from in between, so that what was born and is alive is more than told, and its bounds are
+    /// none; the first remark says why.
+    is_lower_bound: bool,
     remarks: Vec<String>,
     rows: Vec<RowJson>,
 }
@@ -103,7 +106,7 @@ struct AgeJson {
 
 impl DiffJson {
     pub(super) fn of(report: DiffReport) -> Self {
-        let DiffReport { base, later, apart, sample_interval, by, diff, remarks } = report;
+        let DiffReport { base, later, apart, sample_interval, by, diff, is_lower_bound, remarks } = report;
         Self {
             base: WhenJson::of(base),
             later: WhenJson::of(later),
@@ -116,6 +119,7 @@ impl DiffJson {
             changed: diff.changed,
             not_significant: diff.not_significant,
             below_detection_limit: diff.below_limit,
+            is_lower_bound,
             remarks,
             rows: diff.rows.into_iter().map(RowJson::of).collect(),
         }

@@ -9,7 +9,7 @@ use crate::profiler::{DiffReport, When};
 
 /// Writes the rows of a report. `all`: those that may be chance were asked for too.
 pub(super) fn diff_table(report: &DiffReport, all: bool, out: &mut impl Write) -> io::Result<()> {
-    let DiffReport { base, later, apart, sample_interval, by, diff, remarks } = report;
+    let DiffReport { base, later, apart, sample_interval, by, diff, is_lower_bound, remarks } = report;
     writeln!(
         out,
         "{} against {}, {:.1} s apart, by {}",
@@ -28,7 +28,8 @@ pub(super) fn diff_table(report: &DiffReport, all: bool, out: &mut impl Write) -
     )?;
     writeln!(
         out,
-        "in all: {}, born {}, freed {}; before {}, after {}{allocated}",
+        "in all: {}{}, born {}, freed {}; before {}, after {}{allocated}",
+        if *is_lower_bound { "at least " } else { "" },
         total.net.bytes.signed_bytes(),
         total.born.bytes.bytes(),
         total.freed.bytes.bytes(),
@@ -187,6 +188,7 @@ mod tests {
                 detection_limit: 9.0 * INTERVAL as f64,
                 traceless: interval.unseen_limit(),
             },
+            is_lower_bound: false,
             remarks: vec!["partial: why".to_owned()],
         }
     }

@@ -71,8 +71,8 @@ pub(super) struct SnapshotEntry {
     stacks: usize,
     epoch: u32,
     duration_seconds: f64,
-    /// Why it does not show everything.
-    partial: Option<&'static str>,
+    /// Why it does not show everything, all reasons.
+    partial: Option<String>,
     dropped_samples: u64,
     memory: Memory,
     /// Where RSS goes, and what to call it beside the baseline.
@@ -99,8 +99,8 @@ impl SnapshotEntry {
             stacks: snapshot.whole.stacks,
             epoch: snapshot.epoch,
             duration_seconds: snapshot.duration.as_secs_f64(),
-            partial: snapshot.partial,
-            dropped_samples: snapshot.dropped_objects,
+            partial: snapshot.partial.map(|partial| partial.to_string()),
+            dropped_samples: snapshot.gaps.dropped_objects,
             memory: Memory::of(&snapshot.reading),
             rss: Rss::of_snapshot(snapshot, baseline, shared),
         }

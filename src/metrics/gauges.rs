@@ -10,10 +10,9 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Unit;
 
-use crate::analysis::{Breakdown, Own};
+use crate::analysis::Breakdown;
 use crate::collect::{CollectorStats, Source, Unwinder};
 use crate::policy::Reason;
-use crate::profile::SMALL_BYTES;
 use crate::profiler::{Shared, Status};
 
 /// Reads everything when it is scraped.
@@ -84,9 +83,7 @@ impl Out<'_> {
     /// The parts of RSS, which sum up to it.
     fn rss(&mut self, shared: &Shared, status: &Status) -> fmt::Result {
         let Some(reading) = &status.reading else { return Ok(()) };
-        let [_, small] = shared.collector().live_sums(SMALL_BYTES).unwrap_or_default();
-        let tables = shared.collector().tables_bytes();
-        let own = Own { tables, heap: 0, sampled_objects: small.objects, sampled_bytes: small.bytes };
+        let (own, _) = shared.own_now(reading, shared.collector().tables_bytes());
         let parts = Breakdown::of(reading, None, own);
         let heap = parts.heap;
         self.bytes("rss_live_heap", "RSS: live heap, by jemalloc's count", heap.map(|heap| heap.live))?;
@@ -94,6 +91,11 @@ impl Out<'_> {
             "rss_allocator_slack",
             "RSS: free room on pages with live allocations",
             heap.map(|heap| heap.slack),
+        )?;
+        self.bytes(
+            "rss_slack_maybe_live",
+            "What of the slack may be live heap, because samples are missing",
+            heap.map(|_| parts.maybe_live()),
         )?;
         self.bytes("rss_allocator_dirty", "RSS: unused pages that jemalloc keeps", heap.map(|heap| heap.dirty))?;
         self.bytes("rss_allocator_metadata", "RSS: jemalloc's own tables", heap.map(|heap| heap.metadata))?;

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use super::moment::Moment;
+use super::moment::{Moment, missed_between};
 use super::{Comparison, Heap, Namer, Shared};
 use crate::analysis::{Baseline, Diff, Grouping, Kept, Past, Question};
 use crate::collect::Source;
@@ -22,6 +22,8 @@ pub(crate) struct DiffReport {
     /// What a row is.
     pub(crate) by: Grouping,
     pub(crate) diff: Diff,
+    /// Whether samples are missing from in between: the remarks begin with which.
+    pub(crate) is_lower_bound: bool,
     /// What keeps it from being the whole truth.
     pub(crate) remarks: Vec<String>,
 }
@@ -78,6 +80,7 @@ impl Shared {
             diff.forget_allocated();
         }
         Ok(DiffReport {
+            is_lower_bound: missed_between(&base, &later).is_some(),
             remarks: self.remarks_of(&base, &later, comparison.profile.comments),
             apart: self.apart(&base, &later),
             base: When { id: base.id(), time: base.time() },
@@ -89,7 +92,8 @@ impl Shared {
     }
 
     fn remarks_of(&self, base: &Moment, later: &Moment, of_names: Vec<String>) -> Vec<String> {
-        let mut remarks = later.remarks();
+        let mut remarks: Vec<String> = missed_between(base, later).into_iter().collect();
+        remarks.extend(later.remarks());
         if is_older(later, base) {
             remarks.push(
                 "read backwards: the base is the younger of the two, so what is told as born was freed since, and the \

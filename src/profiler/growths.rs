@@ -42,11 +42,11 @@ mod tests {
         let ask = |id| {
             growths.of(id, || {
                 judged.set(judged.get() + 1);
-                if id % 2 == 0 { HeapGrowth::Unbounded } else { HeapGrowth::Bounded }
+                if id % 2 == 0 { HeapGrowth::Unknown(None) } else { HeapGrowth::Bounded }
             })
         };
         for _ in 0..3 {
-            (0..1000).for_each(|id| assert_eq!(ask(id) == HeapGrowth::Unbounded, id % 2 == 0));
+            (0..1000).for_each(|id| assert_eq!(ask(id) == HeapGrowth::Unknown(None), id % 2 == 0));
         }
         assert_eq!(judged.get(), 1000);
         growths.retain(|id| id >= 600);

@@ -7,7 +7,7 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use serde::{Serialize, Serializer};
 
 use super::{Moment, Story};
-use crate::analysis::growth::{Judgement, Shape, Verdict};
+use crate::analysis::growth::{Basis, Fact, Judgement, Shape, Verdict, until_limit};
 use crate::analysis::{Leaks, Site};
 use crate::error::Result;
 use crate::profile::{CgroupMemory, Interval};
@@ -21,6 +21,8 @@ use crate::profile::{CgroupMemory, Interval};
 pub struct LeakReport {
     /// All of it in one sentence.
     pub summary: String,
+    /// Why nothing can be said to be fine, where that is so: then no suspects does not mean no leak.
+    pub inconclusive: Option<String>,
     /// The snapshots that were compared, oldest first: the pinned first one and those of the ring.
     pub snapshots: Vec<u64>,
     /// When the first of them was taken.
@@ -39,6 +41,12 @@ pub struct LeakReport {
     pub limit_bytes: Option<u64>,
     /// What is left until the limit.
     pub headroom_bytes: Option<u64>,
+    /// Growth a second of all suspects that have a rate, together.
+    pub bytes_per_second: Option<f64>,
+    /// Time until the limit is reached at that rate, where rate and limit are known.
+    pub seconds_to_limit: Option<f64>,
+    /// All that is not part of a suspect, taken together and judged as one.
+    pub together: Evidence,
     /// What grows without bound, by the growth that is certain, largest first.
     pub suspects: Vec<LeakSuspect>,
     /// Functions in which memory grows that are not among `suspects`: those are the 256 in which most does.
@@ -116,7 +124,8 @@ pub struct Evidence {
     pub bytes_per_second_low: Option<f64>,
     /// Its upper bound.
     pub bytes_per_second_high: Option<f64>,
-    /// Time until the limit is reached at that rate, where rate and limit are known.
+    /// Time until the limit is reached at that rate, where rate and limit are known and nothing else grows: that of several
+    /// is the report's.
     pub seconds_to_limit: Option<f64>,
     /// The chance of as much growth where there is none.
     pub p_value: f64,
@@ -126,9 +135,9 @@ pub struct Evidence {
     pub usual_lifetime_seconds: Option<f64>,
     /// Share of the live bytes that is older than three times that.
     pub old_share: Option<f64>,
-    /// Share of the live bytes that was there two or more snapshots ago.
-    pub survivor_share: f64,
-    /// Samples allocated in the window and freed; `None` when the source does not tell.
+    /// Share of the live bytes that was there two or more snapshots ago; `None` where the source does not tell.
+    pub survivor_share: Option<f64>,
+    /// Samples allocated in the window and freed; `None` when the source does not tell, or samples were dropped meanwhile.
     pub freed_samples: Option<u64>,
     /// Samples allocated in the window and alive.
     pub alive_samples: Option<u64>,
@@ -149,9 +158,17 @@ impl LeakReport {
         let leaks = story.leaks_while(go_on)?;
         let headroom = headroom(cgroup);
         let moments = story.moments();
-        let summary = summary(&leaks);
+        let inconclusive = inconclusive(&leaks, story.basis()).filter(|_| leaks.suspects.is_empty());
+        let bytes_per_second = leaks.bytes_per_second();
+        let seconds_to_limit = bytes_per_second.zip(headroom).map(|(rate, headroom)| headroom as f64 / rate);
+        let summary = summary(&leaks, story, inconclusive.as_deref(), seconds_to_limit);
         let comments = story.comments().iter().cloned().chain(left_out(&leaks)).collect();
-        let evidence = |judgement: &Judgement, is_accused| Evidence::of(judgement, is_accused, story, headroom);
+        let own_headroom = headroom.filter(|_| leaks.suspects.len() == 1);
+        let evidence = |judgement: &Judgement, is_accused| {
+            Evidence::of(judgement, &Verdict::new(judgement, is_accused, own_headroom), story)
+        };
+        let together = &leaks.together;
+        let together = Evidence::of(together, &Verdict::of_all(together, leaks.together_grows), story);
         let suspects = leaks.suspects.into_iter().map(|suspect| LeakSuspect {
             lines: suspect.stack_lines(),
             evidence: evidence(&suspect.judgement, true),
@@ -168,6 +185,7 @@ impl LeakReport {
         });
         Ok(Self {
             summary,
+            inconclusive,
             snapshots: moments.iter().filter_map(Moment::id).collect(),
             from: moments.first().map(Moment::time),
             to: moments.last().map(Moment::time),
@@ -176,6 +194,9 @@ impl LeakReport {
             sample_interval_bytes: story.interval().bytes(),
             limit_bytes: cgroup.limit,
             headroom_bytes: headroom,
+            bytes_per_second,
+            seconds_to_limit,
+            together,
             suspects: suspects.collect(),
             suspects_left_out: leaks.suspects_left_out,
             sites_not_judged: leaks.not_judged,
@@ -204,7 +225,8 @@ impl fmt::Display for LeakReport {
         }
         for (number, let_go) in self.let_go.iter().enumerate() {
             if number == 0 {
-                writeln!(f, "\nnot accused:")?;
+                let why = if self.inconclusive.is_some() { "rose" } else { "not accused" };
+                writeln!(f, "\n{why}:")?;
             }
             writeln!(f, "   {}\n      {}", let_go.site, let_go.evidence.verdict)?;
         }
@@ -229,23 +251,47 @@ fn left_out(leaks: &Leaks) -> impl Iterator<Item = String> + use<> {
     suspects.into_iter().chain(sites)
 }
 
-fn summary(leaks: &Leaks) -> String {
-    match leaks.suspects.as_slice() {
-        [] => format!(
-            "nothing is seen to grow without bound; all together: {}",
-            Verdict::new(&leaks.together, false, None)
-        ),
-        [_] => "1 site grows without bound".to_owned(),
-        many => format!("{} sites grow without bound", many.len()),
+fn summary(leaks: &Leaks, story: &Story, inconclusive: Option<&str>, seconds_to_limit: Option<f64>) -> String {
+    let since = story.basis().before.and_then(|why| {
+        let first = story.moments().first().and_then(Moment::id)?;
+        Some(format!(" (judged from snapshot {first} on: {why})"))
+    });
+    let since = since.unwrap_or_default();
+    match (leaks.suspects.as_slice(), inconclusive) {
+        // The sum of parts too thin to be seen, or one that cannot be followed to a site.
+        ([], _) if leaks.together_grows => {
+            let words = Verdict::of_all(&leaks.together, true);
+            format!("no single site is seen to grow without bound, but the heap as a whole {words}{since}")
+        }
+        ([], Some(why)) => format!("cannot tell whether anything grows without bound: {why}"),
+        ([], None) => {
+            let words = Verdict::of_all(&leaks.together, false);
+            format!("nothing is seen to grow without bound; the heap as a whole: {words}{since}")
+        }
+        ([_], _) => format!("1 site grows without bound{since}"),
+        (many, _) => {
+            let limit = seconds_to_limit.map(|seconds| format!("; together: {}", until_limit(seconds)));
+            format!("{} sites grow without bound{}{since}", many.len(), limit.unwrap_or_default())
+        }
     }
 }
 
+/// Why nothing can be said to be fine.
+fn inconclusive(leaks: &Leaks, basis: &Basis) -> Option<String> {
+    let too_few = || match leaks.together.fact {
+        Fact::FewSnapshots { snapshots, least } => {
+            Some(format!("too few snapshots, {snapshots}, and it takes {least}"))
+        }
+        _ => None,
+    };
+    basis.doubt().map(|why| why.to_string()).or_else(too_few)
+}
+
 impl Evidence {
-    fn of(judgement: &Judgement, is_accused: bool, story: &Story, headroom: Option<u64>) -> Self {
+    fn of(judgement: &Judgement, verdict: &Verdict<'_>, story: &Story) -> Self {
         let Interval { estimate: bytes, low: bytes_low, high: bytes_high } = judgement.growth;
         let posterior = judgement.posterior;
         let not_freed = posterior.map(|posterior| posterior.not_freed());
-        let verdict = Verdict::new(judgement, is_accused, headroom);
         Self {
             verdict: verdict.to_string(),
             shape: word(judgement.shape),

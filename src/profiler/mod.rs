@@ -15,6 +15,7 @@ mod leak_report;
 mod listen;
 mod moment;
 mod namer;
+mod own;
 mod places;
 mod recording;
 mod render;

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant, SystemTime};
 use crate::analysis::Side;
 use crate::collect::{Capture, Collector};
 use crate::error::Result;
-use crate::profile::{Mapping, Sums, Totals};
+use crate::profile::{ByteSize, Gaps, Mapping, Partial, Sums, Totals};
 use crate::snapshot::Snapshot;
 use crate::system::loaded_mappings;
 
@@ -125,17 +125,32 @@ impl Moment {
         })
     }
 
+    /// What samples had missed until then.
+    pub(super) fn gaps(&self) -> Gaps {
+        match self {
+            Self::Copied(copied) => copied.capture.gaps,
+            Self::Kept(snapshot) => snapshot.gaps,
+        }
+    }
+
+    /// Why it does not show everything.
+    pub(super) fn partial(&self) -> Option<Partial> {
+        match self {
+            Self::Copied(copied) => copied.capture.partial,
+            Self::Kept(snapshot) => snapshot.partial,
+        }
+    }
+
     /// What a reader must know before believing it.
     pub(super) fn remarks(&self) -> Vec<String> {
-        let (partial, dropped_objects, dropped_stacks) = match self {
-            Self::Copied(copied) => {
-                let capture = &copied.capture;
-                (capture.partial.map(|partial| partial.reason()), capture.dropped_objects, capture.dropped_stacks)
-            }
-            Self::Kept(snapshot) => (snapshot.partial, snapshot.dropped_objects, snapshot.dropped_stacks),
+        let dropped_stacks = match self {
+            Self::Copied(copied) => copied.capture.dropped_stacks,
+            Self::Kept(snapshot) => snapshot.dropped_stacks,
         };
+        let dropped_objects = self.gaps().dropped_objects;
         let mut remarks = Vec::new();
-        remarks.extend(partial.map(|reason| format!("partial: {reason}")));
+        let reasons = self.partial().into_iter().flat_map(Partial::reasons);
+        remarks.extend(reasons.map(|reason| format!("partial: {reason}")));
         if dropped_objects > 0 {
             remarks.push(format!(
                 "partial: {dropped_objects} samples found no room in the live set so far, and those still alive are \
@@ -156,6 +171,31 @@ impl Copied {
     fn of(capture: Capture) -> Self {
         Self { time: SystemTime::now(), taken: Instant::now(), capture, mappings: loaded_mappings() }
     }
+}
+
+/// Why a comparison of the two shows less than what happened, if it does.
+pub(super) fn missed_between(one: &Moment, other: &Moment) -> Option<String> {
+    let (one, other) = (one.gaps(), other.gaps());
+    // One of them is the earlier one.
+    let missed = [other.since(&one), one.since(&other)].into_iter().find(|missed| !missed.is_none())?;
+    let mut why = Vec::new();
+    if missed.rescales > 0 {
+        why.push("jemalloc's sample interval was changed".to_owned());
+    }
+    if missed.pauses > 0 {
+        why.push("sampling was switched off for a while".to_owned());
+    }
+    if missed.dropped_objects > 0 {
+        let bytes = ByteSize::bytes(missed.dropped_bytes);
+        why.push(format!(
+            "{} samples, of {bytes} themselves, found no room (HEAPWARD_MAX_LIVE_SAMPLES)",
+            missed.dropped_objects
+        ));
+    }
+    Some(format!(
+        "a lower bound: in between {}; what was allocated so and is still alive is missing, and no interval allows for it",
+        why.join(", and ")
+    ))
 }
 
 /// What one stack holds, and what it ever allocated.

@@ -44,7 +44,9 @@ impl Recording {
     ) -> T {
         unsampled(|| {
             let mut cache = SymbolCache::new(DEFAULT_CAPACITY, vec![DEFAULT_DEBUG_DIRS.into()]);
-            let mut story = Story::of(self.moments, self.collector, &mut Namer::new(&mut cache, Naming::Allowed));
+            let circumstances = super::shared::circumstances_of(self.collector);
+            let mut namer = Namer::new(&mut cache, Naming::Allowed);
+            let mut story = Story::of(self.moments, &circumstances, self.collector, &mut namer);
             story.retain(keep);
             read(&story)
         })

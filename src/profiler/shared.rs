@@ -14,12 +14,12 @@ use super::render::Job;
 use super::status::Status;
 use super::watch::Command;
 use super::{Config, Gauges, LeakReport, Moment, Namer, Story, View, Wanted};
-use crate::analysis::growth::judge;
+use crate::analysis::growth::{Basis, Circumstances, Hindrance, LEAST_SNAPSHOTS};
 use crate::analysis::{HeapGrowth, series_of_all};
-use crate::collect::Collector;
+use crate::collect::{Collector, Source};
 use crate::error::{Error, ErrorKind, Result};
 use crate::policy::Naming;
-use crate::profile::{Address, CgroupMemory, Frame, Profile, Sums, Whole};
+use crate::profile::{Address, CgroupMemory, Frame, Partial, Profile, Sums, Whole};
 use crate::snapshot::{History, Selector, Snapshot};
 use crate::system::{loaded_mappings, purge_decayed};
 
@@ -260,9 +260,9 @@ impl Shared {
 
     /// Keeps a snapshot, and judges the growth until it once for all who will ask: before anybody can.
     pub(super) fn keep(&self, snapshot: Arc<Snapshot>) {
-        let mut snapshots = self.history().consecutive(None, COMPARED - 1);
+        let (mut snapshots, past) = (self.history().consecutive(None, COMPARED - 1), self.past());
         snapshots.push(Arc::clone(&snapshot));
-        self.growths.of(snapshot.id, || self.judge_growth(&snapshots));
+        self.growths.of(snapshot.id, || self.judge_growth(&snapshots, &past));
         let mut history = self.history();
         history.push(snapshot);
         self.growths.retain(|id| history.keeps(id));
@@ -270,19 +270,44 @@ impl Shared {
 
     /// How the live heap as a whole went until the snapshot `id`, by those that were kept when it was taken.
     pub(crate) fn heap_growth(&self, id: u64) -> HeapGrowth {
-        self.growths.of(id, || self.judge_growth(&self.history().consecutive(Some(id), COMPARED)))
+        self.growths.of(id, || self.judge_growth(&self.history().consecutive(Some(id), COMPARED), &self.past()))
     }
 
-    /// How it went until the last snapshot.
+    /// How it went until the last snapshot, for one who asks now: what samples missed since leaves doubt.
     pub(crate) fn heap_growth_now(&self) -> HeapGrowth {
-        let last = self.history().find(Selector::Latest).map(|last| last.id);
-        last.map_or_else(|_| self.judge_growth(&[]), |id| self.heap_growth(id))
+        self.judge_growth(&self.history().consecutive(None, COMPARED), &self.circumstances())
     }
 
-    fn judge_growth(&self, snapshots: &[Arc<Snapshot>]) -> HeapGrowth {
+    /// What has been missed since is nothing to a moment that is past.
+    fn past(&self) -> Circumstances {
+        Circumstances { now: None, ..self.circumstances() }
+    }
+
+    fn judge_growth(&self, snapshots: &[Arc<Snapshot>], circumstances: &Circumstances) -> HeapGrowth {
+        let gaps: Vec<_> = snapshots.iter().map(|snapshot| (Some(snapshot.id), snapshot.gaps)).collect();
+        let basis = Basis::of(&gaps, circumstances);
+        let snapshots = snapshots.get(basis.start..).unwrap_or_default();
         let wholes: Vec<(u32, &Whole)> = snapshots.iter().map(|snapshot| (snapshot.epoch, &snapshot.whole)).collect();
         let seconds: Vec<f64> = snapshots.iter().map(|snapshot| snapshot.reading.uptime.as_secs_f64()).collect();
-        HeapGrowth::of(&judge(&series_of_all(&wholes, &seconds), self.collector.interval()))
+        let series = series_of_all(&wholes, &seconds);
+        HeapGrowth::of(&basis.judge(&series, self.collector.interval()), &series, &basis)
+    }
+
+    /// How the kept history came about.
+    fn circumstances(&self) -> Circumstances {
+        let too_few = {
+            let history = self.history();
+            // Beside the ring stands the first one.
+            let is_too_few = |kept: usize| kept + 1 < LEAST_SNAPSHOTS;
+            let (most, kept) = (history.most(), history.len());
+            if is_too_few(most) {
+                Some(Hindrance::SmallHistory { kept: most })
+            } else {
+                (is_too_few(kept) && history.evicted() > 0).then_some(Hindrance::SmallHistoryBytes { kept })
+            }
+        };
+        let circumstances = circumstances_of(self.collector);
+        Circumstances { never: circumstances.never.or(too_few), ..circumstances }
     }
 
     /// What grows without bound over the kept snapshots, for the renderer's thread.
@@ -295,7 +320,8 @@ impl Shared {
         go_on()?;
         let snapshots = self.history().consecutive(None, COMPARED);
         let moment = |snapshot: Arc<Snapshot>| (snapshot.reading.uptime.as_secs_f64(), Moment::Kept(snapshot));
-        let story = Story::of(snapshots.into_iter().map(moment).collect(), self.collector, namer);
+        let story =
+            Story::of(snapshots.into_iter().map(moment).collect(), &self.circumstances(), self.collector, namer);
         LeakReport::of(&story, &self.last_cgroup(), go_on)
     }
 
@@ -350,6 +376,17 @@ impl Shared {
     /// What is shown of `heap`: all of it.
     pub(crate) fn view(&self, heap: Heap) -> Result<View> {
         Ok(View::of(self.moment(heap)?))
+    }
+}
+
+/// How whatever is collected there comes about.
+pub(super) fn circumstances_of(collector: &Collector) -> Circumstances {
+    // What is off now has not been noticed yet.
+    collector.check();
+    Circumstances {
+        never: (collector.source() == Source::Dump).then_some(Hindrance::NoBirthdays),
+        is_of_some_threads: collector.partial().is_some_and(|partial| partial.has(Partial::SOME_THREADS)),
+        now: Some(collector.gaps()),
     }
 }
 

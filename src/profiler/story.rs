@@ -5,6 +5,7 @@ use std::convert::Infallible;
 use super::Namer;
 use super::moment::Moment;
 use super::places::{Places, Side};
+use crate::analysis::growth::{Basis, Circumstances};
 use crate::analysis::{self, Leaks};
 use crate::collect::{Collector, StackId};
 use crate::profile::{Place, Profile, ReturnAddress, SampleInterval};
@@ -19,11 +20,21 @@ pub(crate) struct Story {
     /// The numbers of the stacks.
     stacks: Vec<u32>,
     interval: SampleInterval,
+    basis: Basis,
 }
 
 impl Story {
-    /// Of `moments`, oldest first, each with its time in seconds.
-    pub(super) fn of(moments: Vec<(f64, Moment)>, collector: &Collector, namer: &mut Namer<'_>) -> Self {
+    /// Of `moments`, oldest first, each with its time in seconds; and how they came about. Those before the first that can be
+    /// judged are left out.
+    pub(super) fn of(
+        mut moments: Vec<(f64, Moment)>,
+        circumstances: &Circumstances,
+        collector: &Collector,
+        namer: &mut Namer<'_>,
+    ) -> Self {
+        let gaps: Vec<_> = moments.iter().map(|(_, moment)| (moment.id(), moment.gaps())).collect();
+        let basis = Basis::of(&gaps, circumstances);
+        moments.drain(..basis.start);
         let (seconds, moments): (Vec<f64>, Vec<Moment>) = moments.into_iter().unzip();
         let mut alive: Vec<bool> = Vec::new();
         for cohort in moments.iter().flat_map(|moment| moment.side().cohorts.iter()) {
@@ -66,7 +77,7 @@ impl Story {
         (profile.mappings, profile.locations) = (places.mappings, places.locations);
         let start = seconds.first().copied().unwrap_or_default();
         let seconds = seconds.into_iter().map(|at| at - start).collect();
-        Self { moments, seconds, profile, stacks, interval: collector.interval() }
+        Self { moments, seconds, profile, stacks, interval: collector.interval(), basis }
     }
 
     /// Leaves out the stacks whose frames, leaf first, `keep` says no to.
@@ -104,6 +115,7 @@ impl Story {
             sides: &self.moments.iter().map(Moment::side).collect::<Vec<_>>(),
             seconds: &self.seconds,
             interval: self.interval,
+            basis: self.basis,
         };
         analysis::find_leaks(&history, go_on)
     }
@@ -111,6 +123,11 @@ impl Story {
     /// The moments, oldest first.
     pub(crate) fn moments(&self) -> &[Moment] {
         &self.moments
+    }
+
+    /// What of the history can be judged.
+    pub(crate) fn basis(&self) -> &Basis {
+        &self.basis
     }
 
     /// How the heap was sampled.

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use std::time::{Duration, Instant};
 
 use super::Namer;
-use super::moment::{Moment, Row};
+use super::moment::{Moment, Row, missed_between};
 use super::places::{Places, Side};
 use crate::collect::{Collector, Source, StackId};
 use crate::format::heap_text::{self, TextRow};
@@ -184,6 +184,7 @@ impl View {
 
     fn comments(&self, collector: &Collector, places: &Places<'_>, namer: &Namer<'_>) -> Vec<String> {
         let mut comments = vec![format!("heapward {}", env!("CARGO_PKG_VERSION"))];
+        comments.extend(self.base.as_ref().and_then(|base| missed_between(base, &self.later)));
         comments.extend(self.later.remarks());
         if let Some(base) = &self.base {
             comments.push("a difference: what grew is positive, what shrank is negative".to_owned());

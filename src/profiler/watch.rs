@@ -138,11 +138,11 @@ impl Watcher {
             cohorts: capture.cohorts,
             totals: capture.totals,
             tables_bytes: self.shared.collector.tables_bytes(),
-            dropped_objects: capture.dropped_objects,
+            gaps: capture.gaps,
             dropped_stacks: capture.dropped_stacks,
             mappings: self.mappings(),
             duration: begun.elapsed(),
-            partial: capture.partial.map(|partial| partial.reason()),
+            partial: capture.partial,
         });
         self.next_id += 1;
         self.shared.keep(Arc::clone(&snapshot));

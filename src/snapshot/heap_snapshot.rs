@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use crate::policy::Reason;
-use crate::profile::{Cohorts, Mapping, PackedTotals, Reading, Sums, Whole};
+use crate::profile::{Cohorts, Gaps, Mapping, PackedTotals, Partial, Reading, Sums, Whole};
 
 /// The live heap at one moment: raw addresses, no names.
 #[derive(Clone, Debug)]
@@ -29,8 +29,8 @@ pub(crate) struct Snapshot {
     pub(crate) live: Sums,
     /// Estimate of the resident bytes of the collector's tables.
     pub(crate) tables_bytes: u64,
-    /// Samples that had found no room until then.
-    pub(crate) dropped_objects: u64,
+    /// What samples had missed until then.
+    pub(crate) gaps: Gaps,
     /// Samples whose stack had found no room until then.
     pub(crate) dropped_stacks: u64,
     /// Files loaded then; snapshots with the same files share the list.
@@ -38,7 +38,7 @@ pub(crate) struct Snapshot {
     /// How long it took.
     pub(crate) duration: Duration,
     /// Why it does not show everything.
-    pub(crate) partial: Option<&'static str>,
+    pub(crate) partial: Option<Partial>,
 }
 
 impl Snapshot {

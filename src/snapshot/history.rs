@@ -112,6 +112,11 @@ impl History {
         self.ring.occupied_len()
     }
 
+    /// Snapshots that the ring has room for.
+    pub(crate) fn most(&self) -> usize {
+        self.retention.count
+    }
+
     /// Bytes that all kept snapshots take. Asked often, so summed up as they come and go.
     pub(crate) fn size_bytes(&self) -> usize {
         let peak = self.peak.iter().filter(|peak| self.baseline_id() != Some(peak.id));
@@ -140,7 +145,7 @@ impl History {
 pub(crate) mod tests {
     use super::*;
     use crate::policy::Reason;
-    use crate::profile::{CgroupMemory, Cohorts, PackedTotals, ProcessMemory, Reading, Sums, Whole};
+    use crate::profile::{CgroupMemory, Cohorts, Gaps, PackedTotals, ProcessMemory, Reading, Sums, Whole};
     use std::time::{Duration, SystemTime};
 
     /// Of an empty heap.
@@ -162,7 +167,7 @@ pub(crate) mod tests {
             whole: Whole::default(),
             live: Sums::default(),
             tables_bytes: 0,
-            dropped_objects: 0,
+            gaps: Gaps::default(),
             dropped_stacks: 0,
             mappings: Arc::new([]),
             duration: Duration::ZERO,

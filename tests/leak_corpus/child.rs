@@ -73,7 +73,7 @@ fn report(workload: &Workload, profiler: &Profiler, looks: &[Look]) -> Report {
     let last_look = looks.last().map(|look| look.time);
     let snapshots: Vec<SnapshotInfo> =
         profiler.snapshots().into_iter().filter(|snapshot| Some(snapshot.time) <= last_look).collect();
-    let partial = snapshots.iter().find_map(|snapshot| snapshot.partial);
+    let partial = snapshots.iter().find_map(|snapshot| snapshot.partial.clone());
     assert_eq!(partial, None, "a snapshot does not show everything");
     assert!(snapshots.len() >= LEAST_SNAPSHOTS, "only {} snapshots: {}", snapshots.len(), profiler.last_decision());
     let asked = Instant::now();

@@ -10,8 +10,8 @@ pub(crate) struct Age {
     pub usual_lifetime: Option<f64>,
     /// Share of the live bytes that is older than [`OLD`] times that, as far as epochs tell; `None` with no lifetime.
     pub old_share: Option<f64>,
-    /// Share of the live bytes that was there two or more snapshots ago.
-    pub survivor_share: f64,
+    /// Share of the live bytes that was there two or more snapshots ago; `None` where nothing tells.
+    pub survivor_share: Option<f64>,
 }
 
 /// An object is old after so many usual lifetimes. If lifetimes are exponential, 5% of the freed ones ever got so old;
@@ -19,10 +19,13 @@ pub(crate) struct Age {
 pub(crate) const OLD: f64 = 3.0;
 
 impl Age {
+    /// Where objects cannot be followed from birth to death.
+    pub(crate) const UNKNOWN: Self = Self { usual_lifetime: None, old_share: None, survivor_share: None };
+
     pub(crate) fn of(series: &Series, start: usize) -> Self {
         let usual_lifetime = usual_lifetime(series, start);
         let Some((last, now)) = series.points.last().zip(series.seconds.last()) else {
-            return Self { usual_lifetime, old_share: None, survivor_share: 0.0 };
+            return Self { usual_lifetime, ..Self::UNKNOWN };
         };
         let bytes = |count: usize| last.cohorts.iter().take(count).map(|cohort| cohort.estimated_bytes).sum::<f64>();
         let live = bytes(last.cohorts.len());
@@ -31,7 +34,7 @@ impl Age {
         Self {
             usual_lifetime,
             old_share: usual_lifetime.map(|lifetime| share(old(lifetime))),
-            survivor_share: share(series.points.len().saturating_sub(2)),
+            survivor_share: Some(share(series.points.len().saturating_sub(2))),
         }
     }
 }

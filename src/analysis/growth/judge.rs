@@ -5,12 +5,12 @@ use super::flow::Z_95;
 use super::limit::detection_limit;
 use super::rate::theil_sen;
 use super::window::Refusal;
-use super::{Age, Fact, Judgement, Posterior, Shape, Window, staircase};
+use super::{Age, Fact, Hindrance, Judgement, Posterior, Shape, Window, staircase};
 use crate::analysis::Series;
 use crate::profile::SampleInterval;
 
 /// With fewer snapshots than this no epoch is left to compare with.
-const LEAST_SNAPSHOTS: usize = 4;
+pub(crate) const LEAST_SNAPSHOTS: usize = 4;
 
 /// Where a window may begin, as shares of the snapshots: at the first, after a warm-up, and before a leak that begins
 /// late. The longest window that shows growth without bound is judged; each that is tried makes chance likelier. With the
@@ -60,6 +60,15 @@ pub(crate) fn judge(series: &Series, interval: SampleInterval) -> Judgement {
     }
     let course = course(&whole, refusal.unwrap_or(Refusal::Insignificant));
     judgement(series, interval, &whole, (whole.flow.p_value() * tries).min(1.0), course)
+}
+
+/// What is left to say where `hindrance` keeps the series from being judged: what was seen of the growth. What rests on
+/// objects being followed from birth to death is unknown.
+pub(super) fn hindered(series: &Series, interval: SampleInterval, hindrance: Hindrance) -> Judgement {
+    let last = rising(&series.seconds).min(series.points.len()).saturating_sub(1);
+    let whole = Window::new(series, interval, 0, 0, last);
+    let judged = judgement(series, interval, &whole, 1.0, (Shape::Inconclusive, Fact::Hindered(hindrance)));
+    Judgement { rate: None, age: Age::UNKNOWN, posterior: None, alive_share: None, ..judged }
 }
 
 /// How many of the times rise, from the first on.

@@ -7,8 +7,10 @@
 mod accuse;
 mod age;
 mod aged;
+mod basis;
 mod course;
 mod flow;
+mod hindrance;
 mod judge;
 mod judgement;
 mod limit;
@@ -30,10 +32,14 @@ mod tests;
 pub(crate) use accuse::accuse;
 pub(crate) use age::Age;
 use aged::Aged;
+pub(crate) use basis::{Basis, Circumstances};
 use flow::Flow;
+pub(crate) use hindrance::Hindrance;
+pub(crate) use judge::LEAST_SNAPSHOTS;
+#[cfg(test)]
 pub(crate) use judge::judge;
 pub(crate) use judgement::Judgement;
 pub(crate) use posterior::Posterior;
 pub(crate) use shape::{Fact, Shape};
-pub(crate) use verdict::Verdict;
+pub(crate) use verdict::{Verdict, until_limit};
 use window::Window;

@@ -1,5 +1,6 @@
 //! What kind of course a site's memory took, and the fact that decided.
 
+use super::Hindrance;
 use crate::profile::Interval;
 
 /// The course of what a site holds.
@@ -46,6 +47,8 @@ pub(crate) enum Fact {
     NoGrowth,
     /// Growth that is significant, of which the last part of the window cannot say whether it goes on.
     Undecided { recent: Interval, seconds: f64 },
+    /// Something keeps it from being judged.
+    Hindered(Hindrance),
     /// Fewer than `least` snapshots.
     FewSnapshots { snapshots: usize, least: usize },
     /// It grew by less than could be told from chance.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::synthetic::{Clock, HEALTHY, History, Kind, LEAKS, Random, history};
-use super::{Judgement, Shape, Verdict, accuse, judge, synthetic};
+use super::{Age, Basis, Fact, Hindrance, Judgement, Shape, Verdict, accuse, judge, synthetic, until_limit};
 use crate::analysis::{Point, Series};
 use crate::profile::{Interval, SampleInterval};
 
@@ -274,10 +274,58 @@ fn the_evidence_adds_up() {
     assert_eq!(judgement.age.usual_lifetime, Some(15.0));
     // Born until 780 s, as far as snapshots tell: 78 of 84; 72 of 84 were there two snapshots ago.
     assert!((judgement.age.old_share.unwrap() - 78.0 / 84.0).abs() < 1e-9);
-    assert!((judgement.age.survivor_share - 72.0 / 84.0).abs() < 1e-9);
+    assert!((judgement.age.survivor_share.unwrap() - 72.0 / 84.0).abs() < 1e-9);
     let weight = clock.interval.weigh(4096).estimated_bytes;
     assert!((judgement.growth.estimate / weight - 84.0).abs() < 1e-9);
     assert!(judgement.growth.low < judgement.growth.estimate && judgement.growth.estimate < judgement.growth.high);
+}
+
+#[test]
+fn the_way_to_the_limit_is_told_as_far_as_it_means_something() {
+    assert_eq!(until_limit(0.0), "the limit is reached");
+    assert_eq!(until_limit(90.0), "reaches the limit in about 90 s");
+    assert_eq!(until_limit(364.0 * 86_400.0), "reaches the limit in about 364 days");
+    assert_eq!(until_limit(366.0 * 86_400.0), "reaches the limit in more than a year");
+    let clock = minutes();
+    let judgement = judge(&synthetic::series(&clock, &every(10.0, 0.0, 840.0, |_| FOREVER)), clock.interval);
+    let words = |headroom| Verdict::new(&judgement, true, Some(headroom)).to_string();
+    assert!(words(0).ends_with("; the limit is reached"), "{}", words(0));
+    assert!(words(u64::MAX).ends_with("; reaches the limit in more than a year"), "{}", words(u64::MAX));
+}
+
+/// What cannot be followed from birth to death is not told as freed, and nothing is said to be fine.
+#[test]
+fn what_is_hindered_is_neither_accused_nor_acquitted() {
+    let clock = minutes();
+    let series = synthetic::series(&clock, &every(10.0, 0.0, 840.0, |_| FOREVER));
+    let dropped = Hindrance::Dropped { samples: 12, since: Some(7) };
+    let basis = Basis { hindrance: Some(dropped), ..Basis::default() };
+    let judgement = basis.judge(&series, clock.interval);
+    assert_eq!((judgement.shape, judgement.fact), (Shape::Inconclusive, Fact::Hindered(dropped)));
+    assert!(!accuse(std::slice::from_ref(&judgement), 1)[0]);
+    assert_eq!((judgement.posterior, judgement.alive_share, judgement.rate), (None, None, None));
+    assert_eq!(judgement.age, Age::UNKNOWN);
+    let words = Verdict::new(&judgement, false, None).to_string();
+    assert!(words.starts_with("cannot be judged: 12 samples found no room since snapshot 7"), "{words}");
+    // The same series with nothing in the way.
+    assert_eq!(Basis::default().judge(&series, clock.interval).shape, Shape::Unbounded);
+    // Dropped before: no lifetime is made of those.
+    let mut dropped_before = series.clone();
+    dropped_before.points.iter_mut().for_each(|point| point.samples += 1000);
+    let basis = Basis { has_dropped: true, ..Basis::default() };
+    let judgement = basis.judge(&dropped_before, clock.interval);
+    assert_eq!((judgement.shape, judgement.age.usual_lifetime), (Shape::Unbounded, None));
+}
+
+/// One judgement over everything is not one of many.
+#[test]
+fn all_together_is_told_in_words_of_its_own() {
+    let clock = minutes();
+    let judgement = judge(&synthetic::series(&clock, &every(10.0, 0.0, 840.0, |_| FOREVER)), clock.interval);
+    let words = Verdict::of_all(&judgement, true).to_string();
+    assert!(words.starts_with("grows without bound: +"), "{words}");
+    let words = Verdict::of_all(&judgement, false).to_string();
+    assert!(words.ends_with("but that can be chance of sampling") && !words.contains("among so many"), "{words}");
 }
 
 /// Nothing that a series may hold makes the judge panic, or accuse.

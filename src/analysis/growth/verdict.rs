@@ -13,12 +13,18 @@ pub(crate) struct Verdict<'a> {
     judgement: &'a Judgement,
     is_accused: bool,
     headroom: Option<f64>,
+    is_of_all: bool,
 }
 
 impl<'a> Verdict<'a> {
     /// `is_accused` as `accuse` found among all sites; `headroom` in bytes to the memory limit, where one is known.
     pub(crate) fn new(judgement: &'a Judgement, is_accused: bool, headroom: Option<u64>) -> Self {
-        Self { judgement, is_accused, headroom: headroom.map(|bytes| bytes as f64) }
+        Self { judgement, is_accused, headroom: headroom.map(|bytes| bytes as f64), is_of_all: false }
+    }
+
+    /// Of all sites taken together, judged alone.
+    pub(crate) fn of_all(judgement: &'a Judgement, is_accused: bool) -> Self {
+        Self { is_of_all: true, ..Self::new(judgement, is_accused, None) }
     }
 
     /// Seconds until the limit is reached at this rate; `None` for who is not accused, where headroom or rate are
@@ -45,7 +51,7 @@ impl<'a> Verdict<'a> {
             }
         }
         match self.seconds_to_limit() {
-            Some(seconds) => write!(f, "; reaches the limit in about {}", units::time(seconds)),
+            Some(seconds) => write!(f, "; {}", until_limit(seconds)),
             None => Ok(()),
         }
     }
@@ -53,6 +59,9 @@ impl<'a> Verdict<'a> {
     fn acquittal(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Judgement { growth, detection_limit, seconds, .. } = self.judgement;
         let change = |interval: &Interval| units::change(interval.estimate, margin(interval));
+        if let Fact::Hindered(why) = self.judgement.fact {
+            return write!(f, "cannot be judged: {why}");
+        }
         f.write_str("not accused: ")?;
         match self.judgement.fact {
             Fact::Stopped { grew, ago, since } => {
@@ -97,6 +106,10 @@ impl<'a> Verdict<'a> {
                 let limit = units::size(*detection_limit);
                 write!(f, "too small to tell: {}; from about {limit} on it would show", change(growth))
             }
+            Fact::Hindered(why) => write!(f, "{why}"),
+            Fact::StillGrowing { .. } | Fact::Staircase { .. } if self.is_of_all => {
+                write!(f, "grows, by {}, but that can be chance of sampling", change(growth))
+            }
             Fact::StillGrowing { .. } | Fact::Staircase { .. } => {
                 write!(f, "grows, by {}, but among so many sites that can be chance", change(growth))
             }
@@ -109,6 +122,18 @@ impl fmt::Display for Verdict<'_> {
         if self.is_accused { self.accusation(f) } else { self.acquittal(f) }
     }
 }
+
+/// How long it takes to the memory limit.
+pub(crate) fn until_limit(seconds: f64) -> String {
+    match seconds {
+        _ if seconds > YEAR => "reaches the limit in more than a year".to_owned(),
+        _ if seconds > 0.0 => format!("reaches the limit in about {}", units::time(seconds)),
+        _ => "the limit is reached".to_owned(),
+    }
+}
+
+/// Nobody knows what is in a year, in seconds.
+const YEAR: f64 = 365.0 * 86_400.0;
 
 /// Half of the width.
 fn margin(interval: &Interval) -> f64 {

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use super::functions::{Function, Functions};
 use super::tree::{GrowthTree, Origin};
 use super::{Leaks, LetGo, Suspect};
-use crate::analysis::growth::{Judgement, Shape, accuse, judge};
+use crate::analysis::growth::{Basis, Judgement, Shape, accuse};
 use crate::analysis::{Membership, Series, Side, Site, changes, rises, series};
 use crate::profile::{Place, Profile, SampleInterval, Trim, Trimmer};
 
@@ -36,6 +36,14 @@ pub(crate) struct History<'a> {
     pub seconds: &'a [f64],
     /// How the heap was sampled.
     pub interval: SampleInterval,
+    /// What of it can be judged: the snapshots begin where that does.
+    pub basis: Basis,
+}
+
+impl History<'_> {
+    fn judge(&self, series: &Series) -> Judgement {
+        self.basis.judge(series, self.interval)
+    }
 }
 
 /// Which sites grow without bound, and why the others that grew are not accused.
@@ -88,7 +96,8 @@ pub(crate) fn find<E>(history: &History<'_>, go_on: impl Fn() -> Result<(), E>) 
         })
         .collect();
 
-    if accuse(std::slice::from_ref(&together), 1) == [true] {
+    let together_grows = accuse(std::slice::from_ref(&together), 1) == [true];
+    if together_grows {
         let grown = growth.of(&rest, together.start);
         let origin = GrowthTree::of(history.profile, &trimmer, &functions, grown.into_iter()).deepest_common();
         let judged = origin.map(|origin| (judge_one(history, &origin.samples), origin));
@@ -115,6 +124,7 @@ pub(crate) fn find<E>(history: &History<'_>, go_on: impl Fn() -> Result<(), E>) 
         not_judged,
         let_go,
         together,
+        together_grows,
         sites: sites.samples.len(),
         snapshots: history.sides.len(),
         seconds: history.seconds.last().copied().unwrap_or_default(),
@@ -190,7 +200,7 @@ fn judge_all<'g, E>(
     let mut judgements = Vec::with_capacity(groups.len());
     for groups in groups.chunks(at_once) {
         go_on()?;
-        judgements.extend(series_of(history, groups).into_iter().map(|series| judge(&series, history.interval)));
+        judgements.extend(series_of(history, groups).into_iter().map(|series| history.judge(&series)));
     }
     Ok(judgements)
 }
@@ -202,7 +212,7 @@ fn at_once(snapshots: usize) -> usize {
 
 fn judge_one(history: &History<'_>, samples: &[usize]) -> Judgement {
     let series = series_of(history, &[samples]).pop();
-    judge(&series.unwrap_or(Series { seconds: Vec::new(), points: Vec::new() }), history.interval)
+    history.judge(&series.unwrap_or(Series { seconds: Vec::new(), points: Vec::new() }))
 }
 
 fn series_of(history: &History<'_>, groups: &[&[usize]]) -> Vec<Series> {

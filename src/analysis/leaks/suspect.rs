@@ -19,12 +19,28 @@ pub(crate) struct Leaks {
     pub let_go: Vec<LetGo>,
     /// All that is not part of a suspect, taken together.
     pub together: Judgement,
+    /// Whether that grows without bound, also where no site can be named for it.
+    pub together_grows: bool,
     /// How many sites there are.
     pub sites: usize,
     /// How many snapshots were looked at.
     pub snapshots: usize,
     /// The time that they span.
     pub seconds: f64,
+}
+
+impl Leaks {
+    /// What all suspects that have a rate grow by a second. Parts of one site that are judged as the whole site count once.
+    pub(crate) fn bytes_per_second(&self) -> Option<f64> {
+        let mut judged: Vec<&Judgement> = Vec::new();
+        for suspect in &self.suspects {
+            if !judged.contains(&&suspect.judgement) {
+                judged.push(&suspect.judgement);
+            }
+        }
+        let rates = judged.iter().filter_map(|judgement| judgement.rate).filter(|rate| rate.low > 0.0);
+        rates.map(|rate| rate.estimate).reduce(|sum, rate| sum + rate)
+    }
 }
 
 /// Where memory grows without bound.

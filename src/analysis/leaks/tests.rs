@@ -7,7 +7,7 @@ use std::time::SystemTime;
 use super::find::{JUDGED, MOST_SUSPECTS};
 use super::*;
 use crate::analysis::Side;
-use crate::analysis::growth::Shape;
+use crate::analysis::growth::{Basis, Fact, Hindrance, Shape};
 use crate::profile::{self, Address, Cohort, Cohorts, Frame, Location, PackedTotals, Profile, SampleInterval, Totals};
 
 const SNAPSHOTS: u32 = 16;
@@ -38,11 +38,15 @@ fn constant(epoch: u32, _: u32) -> u32 {
 
 /// The stacks, root first, with what they do; `dep:` is of a dependency.
 fn find_in(stacks: &[(&str, Alive)]) -> Leaks {
-    let Ok(leaks) = find_while::<Infallible>(stacks, || Ok(()));
+    find_on(stacks, Basis::default())
+}
+
+fn find_on(stacks: &[(&str, Alive)], basis: Basis) -> Leaks {
+    let Ok(leaks) = find_while::<Infallible>(stacks, basis, || Ok(()));
     leaks
 }
 
-fn find_while<E>(stacks: &[(&str, Alive)], go_on: impl Fn() -> Result<(), E>) -> Result<Leaks, E> {
+fn find_while<E>(stacks: &[(&str, Alive)], basis: Basis, go_on: impl Fn() -> Result<(), E>) -> Result<Leaks, E> {
     let interval = SampleInterval::from_lg(19).unwrap();
     let one = interval.weigh(256);
     let mut profile = Profile::new(SystemTime::UNIX_EPOCH, interval.bytes());
@@ -93,7 +97,7 @@ fn find_while<E>(stacks: &[(&str, Alive)], go_on: impl Fn() -> Result<(), E>) ->
         (0..).zip(&heaps).map(|(epoch, (cohorts, totals))| Side { epoch, cohorts, totals }).collect();
     let seconds: Vec<f64> = (0..SNAPSHOTS).map(|at| f64::from(at) * 60.0).collect();
     let numbers: Vec<u32> = (1..).take(stacks.len()).collect();
-    let history = History { profile: &profile, stacks: &numbers, sides: &sides, seconds: &seconds, interval };
+    let history = History { profile: &profile, stacks: &numbers, sides: &sides, seconds: &seconds, interval, basis };
     find(&history, go_on)
 }
 
@@ -131,6 +135,37 @@ fn a_leak_is_named_and_the_rest_is_let_go_with_a_reason() {
     assert!((suspect.judgement.growth.estimate / grown - 1.0).abs() < 0.35, "{:?}", suspect.judgement);
     assert_ne!(leaks.let_go[0].judgement.shape, Shape::Unbounded);
     assert!(leaks.let_go[0].rise > 35.0 * 524_288.0);
+}
+
+#[test]
+fn where_evidence_is_missing_nobody_is_accused_or_let_go_as_fine() {
+    let why = Hindrance::Paused { from: Some(3), to: None };
+    let stacks: [(&str, Alive); 2] = [("main > s::open > malloc", leak), ("main > s::remember > malloc", full_cache)];
+    let leaks = find_on(&stacks, Basis { hindrance: Some(why), ..Basis::default() });
+    assert_eq!((leaks.suspects.len(), leaks.together_grows), (0, false));
+    assert_eq!(leaks.together.fact, Fact::Hindered(why));
+    // That they rose is seen all the same.
+    assert_eq!(leaks.let_go.len(), 2);
+    assert!(leaks.let_go.iter().all(|let_go| let_go.judgement.fact == Fact::Hindered(why) && let_go.rise > 0.0));
+    assert!(find_in(&stacks).together.fact != Fact::Hindered(why));
+}
+
+#[test]
+fn all_suspects_together_have_one_rate() {
+    let mut leaks = find_in(&[
+        ("main > s::open > malloc", leak),
+        ("main > s::log > malloc", |epoch, _| 6 + epoch % 2),
+        ("main > s::render > malloc", churn),
+    ]);
+    let rates: Vec<f64> = leaks.suspects.iter().map(|suspect| suspect.judgement.rate.unwrap().estimate).collect();
+    assert_eq!((rates.len(), leaks.bytes_per_second()), (2, Some(rates[0] + rates[1])));
+    // Of another part of the same site nothing is known but the whole.
+    leaks.suspects.push(leaks.suspects[1].clone());
+    assert_eq!(leaks.bytes_per_second(), Some(rates[0] + rates[1]));
+    leaks.suspects[0].judgement.rate = None;
+    assert_eq!(leaks.bytes_per_second(), Some(rates[1]));
+    leaks.suspects.clear();
+    assert_eq!(leaks.bytes_per_second(), None);
 }
 
 #[test]
@@ -207,7 +242,7 @@ fn it_ends_when_it_is_told_to() {
             asked.set(asked.get() + 1);
             if asked.get() > most { Err("nobody waits") } else { Ok(()) }
         };
-        find_while(&stacks, go_on)
+        find_while(&stacks, Basis::default(), go_on)
     };
     count(u32::MAX).unwrap();
     let all = asked.get();
@@ -228,7 +263,8 @@ fn too_few_snapshots_accuse_nobody_and_nothing_is_fine() {
 fn no_history_is_an_answer_too() {
     let profile = Profile::new(SystemTime::UNIX_EPOCH, 1);
     let interval = SampleInterval::from_lg(19).unwrap();
-    let history = History { profile: &profile, stacks: &[], sides: &[], seconds: &[], interval };
+    let basis = Basis::default();
+    let history = History { profile: &profile, stacks: &[], sides: &[], seconds: &[], interval, basis };
     let Ok(leaks) = find::<Infallible>(&history, || Ok(()));
     assert_eq!((leaks.suspects.len(), leaks.let_go.len(), leaks.snapshots, leaks.seconds), (0, 0, 0, 0.0));
     assert_eq!(leaks.together.shape, Shape::Inconclusive);

@@ -37,7 +37,15 @@ fn reading() -> Reading {
     }
 }
 
-const OWN: Own = Own { tables: 2 * MIB, heap: 0, sampled_objects: 0, sampled_bytes: 0 };
+const OWN: Own = Own {
+    tables: 2 * MIB,
+    heap: 0,
+    sampled_objects: 0,
+    sampled_bytes: 0,
+    dropped_objects: 0,
+    dropped_bytes: 0,
+    undumped_bytes: 0,
+};
 
 /// In MiB: live, slack, dirty, metadata.
 fn heap(parts: &Breakdown) -> [u64; 4] {
@@ -241,4 +249,22 @@ fn the_index_is_in_memory_for_the_addresses_in_use_alone() {
     assert_eq!(expected(1), 6 * MIB);
     assert_eq!(expected(4), 2 * MIB + 580 * MIB / 512);
     assert_eq!(expected(100), 0);
+}
+
+#[test]
+fn samples_that_are_missing_are_told_with_their_bytes() {
+    let quiet = parts(&reading(), OWN);
+    assert!(!quiet.notes.iter().any(|note| note.contains("slack")) && quiet.maybe_live() == 0, "{:?}", quiet.notes);
+    let dropped = parts(&reading(), Own { dropped_objects: 7, dropped_bytes: 3 * MIB, ..OWN });
+    assert!(
+        dropped.notes.iter().any(|note| note.starts_with("7 samples of 3.0 MiB in all found no room")),
+        "{dropped:?}"
+    );
+    assert_eq!(dropped.maybe_live(), 3 * MIB);
+    assert_eq!(dropped.in_doubt(), 3 * MIB + 7 * 2 * 4096, "two pages for each");
+    let dump = parts(&reading(), Own { undumped_bytes: 5 * MIB, ..OWN });
+    assert!(dump.notes.iter().any(|note| note.contains("of 5.0 MiB that its pages grew by since")), "{dump:?}");
+    assert_eq!(dump.maybe_live(), 5 * MIB);
+    let all = parts(&reading(), Own { dropped_objects: 1, dropped_bytes: 900 * MIB, ..OWN });
+    assert_eq!((all.maybe_live(), all.in_doubt()), (10 * MIB, 10 * MIB), "no more than there is slack");
 }

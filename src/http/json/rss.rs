@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use crate::analysis::{Breakdown, HeapGrowth, Own, Verdict};
 use crate::collect::CollectorStats;
-use crate::profile::{Interval, Reading, SMALL_BYTES, Sums};
+use crate::profile::{Interval, Reading};
 use crate::profiler::Shared;
 use crate::snapshot::{Selector, Snapshot};
 
@@ -25,6 +25,8 @@ pub(super) struct Rss {
     /// By the samples.
     live_heap_estimate: Option<Estimate>,
     allocator_slack_bytes: Option<u64>,
+    /// What of that may be live heap, because samples are missing.
+    slack_maybe_live_bytes: u64,
     allocator_dirty_bytes: Option<u64>,
     allocator_metadata_bytes: Option<u64>,
     /// Not in memory.
@@ -58,10 +60,8 @@ impl Rss {
     /// At `reading`, beside the first snapshot.
     pub(super) fn now(reading: &Reading, stats: &CollectorStats, shared: &Shared) -> Self {
         let baseline = shared.history().find(Selector::Baseline).ok();
-        let sums = shared.collector().live_sums(SMALL_BYTES);
-        let live = sums.map(|[all, _]| all.bytes_interval());
-        let small = sums.map(|[_, small]| small).unwrap_or_default();
-        let own = own(stats.tables_bytes, &small, shared);
+        let (own, live) = shared.own_now(reading, stats.tables_bytes);
+        let (own, live) = (with_heap(own, shared), live.map(|live| live.bytes_interval()));
         let heap = shared.heap_growth_now();
         Self::of(Breakdown::of(reading, live, own), baseline.as_deref(), heap, shared)
     }
@@ -80,7 +80,7 @@ impl Rss {
     fn of(parts: Breakdown, baseline: Option<&Snapshot>, heap: HeapGrowth, shared: &Shared) -> Self {
         let baseline = baseline.map(|baseline| self::parts(baseline, None, shared));
         let verdict = Verdict::of(&parts, baseline.as_ref(), heap);
-        let heap = parts.heap;
+        let (heap, slack_maybe_live_bytes) = (parts.heap, parts.maybe_live());
         Self {
             rss_bytes: parts.rss,
             limit_bytes: parts.limit,
@@ -90,6 +90,7 @@ impl Rss {
             live_heap_allocated_bytes: heap.map(|heap| heap.allocated),
             live_heap_estimate: parts.live_estimate.map(Estimate::of),
             allocator_slack_bytes: heap.map(|heap| heap.slack),
+            slack_maybe_live_bytes,
             allocator_dirty_bytes: heap.map(|heap| heap.dirty),
             allocator_metadata_bytes: heap.map(|heap| heap.metadata),
             allocator_retained_address_space_bytes: heap.map(|heap| heap.retained),
@@ -114,11 +115,10 @@ impl Estimate {
 }
 
 fn parts(snapshot: &Snapshot, live: Option<Interval>, shared: &Shared) -> Breakdown {
-    Breakdown::of(&snapshot.reading, live, own(snapshot.tables_bytes, &snapshot.whole.small, shared))
+    Breakdown::of(&snapshot.reading, live, with_heap(shared.own_at(snapshot), shared))
 }
 
-/// What heapward takes, of which its part of the heap is that of now: what it was at an earlier snapshot is not kept.
-fn own(tables: u64, small: &Sums, shared: &Shared) -> Own {
-    let heap = (shared.history().size_bytes() + shared.cached_symbol_bytes()) as u64;
-    Own { tables, heap, sampled_objects: small.objects, sampled_bytes: small.bytes }
+/// With heapward's own part of the heap, which is that of now: what it was at an earlier snapshot is not kept.
+fn with_heap(own: Own, shared: &Shared) -> Own {
+    Own { heap: (shared.history().size_bytes() + shared.cached_symbol_bytes()) as u64, ..own }
 }
