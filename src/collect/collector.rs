@@ -136,6 +136,8 @@ pub(crate) struct Collector {
     partial: AtomicU8,
     /// Whether somebody asked for sampling to stop.
     paused: AtomicBool,
+    /// How often somebody asked for sampling to stop, and to go on.
+    switched: [AtomicU64; 2],
     fork: ForkMark,
     /// Only one capture at a time, so that epochs end in the order of their numbers.
     capturing: Mutex<()>,
@@ -175,6 +177,7 @@ impl Collector {
             samples: AtomicU64::new(0),
             partial: AtomicU8::new(0),
             paused: AtomicBool::new(false),
+            switched: [AtomicU64::new(0), AtomicU64::new(0)],
             fork: ForkMark::new().map_err(|error| Error::io("preparing for forks of the process", error))?,
             capturing: Mutex::new(()),
         };
@@ -306,6 +309,7 @@ impl Collector {
     pub(crate) fn pause(&self) -> Result<()> {
         self.set_partial(Partial::Paused);
         self.paused.store(true, Ordering::Relaxed);
+        self.switched[0].fetch_add(1, Ordering::Relaxed);
         Profiling::set_active(false)
     }
 
@@ -319,7 +323,13 @@ impl Collector {
     /// Samples again.
     pub(crate) fn resume(&self) -> Result<()> {
         self.paused.store(false, Ordering::Relaxed);
+        self.switched[1].fetch_add(1, Ordering::Relaxed);
         Profiling::set_active(true)
+    }
+
+    /// How often somebody asked for sampling to stop, and to go on.
+    pub(crate) fn switched(&self) -> [u64; 2] {
+        [self.switched[0].load(Ordering::Relaxed), self.switched[1].load(Ordering::Relaxed)]
     }
 
     /// Looks whether somebody else has switched jemalloc's profiler off or reset it, which nothing tells.

@@ -34,10 +34,9 @@ impl Moment {
         Ok(Self::Copied(Copied { time: SystemTime::now(), capture, mappings: loaded_mappings() }))
     }
 
-    /// The heap as it is; ends the epoch.
-    pub(super) fn ending_epoch(collector: &Collector, told_apart: &[u32]) -> Result<Self> {
-        let capture = collector.snapshot(told_apart)?;
-        Ok(Self::Copied(Copied { time: SystemTime::now(), capture, mappings: loaded_mappings() }))
+    /// The heap that was copied just now.
+    pub(super) fn copied(capture: Capture) -> Self {
+        Self::Copied(Copied { time: SystemTime::now(), capture, mappings: loaded_mappings() })
     }
 
     /// Its number, if it is a snapshot.
