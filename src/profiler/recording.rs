@@ -5,7 +5,7 @@ use super::moment::Moment;
 use super::sight::Sight;
 use super::{DEFAULT_DEBUG_DIRS, DEFAULT_MAX_LIVE_SAMPLES, DEFAULT_MAX_STACKS, Namer, Story};
 use crate::collect::Limits;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::policy::Naming;
 use crate::profile::{Place, SampleInterval};
 use crate::symbolize::{DEFAULT_CAPACITY, SymbolCache};
@@ -38,14 +38,17 @@ impl Recording {
 
     /// Ends an epoch, at a time that is after the last one's.
     pub(crate) fn cut(&mut self, at: u64) -> Result<()> {
+        self.sight.end_epoch();
         let collector = self.sight.collector();
         unsampled(|| {
             let told_apart: Vec<u32> = self.moments.iter().map(|(_, moment)| moment.side().epoch).collect();
             let mut capture = collector.snapshot(&told_apart)?;
             self.lifetimes.retell(&mut capture, at);
             self.moments.push((at as f64, Moment::copied(capture)));
-            Ok(())
-        })
+            Ok::<_, Error>(())
+        })?;
+        self.sight.begin_epoch();
+        Ok(())
     }
 
     /// What `read` makes of the epochs that were cut, of the stacks whose frames, leaf first, `keep` says yes to.

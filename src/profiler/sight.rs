@@ -4,7 +4,8 @@ use crate::collect::{Collector, Limits, Source};
 use crate::error::{Error, ErrorKind, Result};
 use crate::system::{Profiling, is_this_thread_sampled, thread_allocated};
 
-/// When so many samples are due and none came, none is taken: chance alone does that once in 10^13 times.
+/// When allocations come to so many sample intervals and none was sampled, none can be: chance alone leaves e^-32, once in
+/// 10^13 times, whatever their sizes.
 const LEAST_DUE: u64 = 32;
 
 /// Sampling that is on for as long as this lives, and was seen to be. Of the thread that made it, and not to be moved
@@ -14,6 +15,11 @@ pub(super) struct Sight {
     was_active: bool,
     /// As they were at the begin.
     begin: Counts,
+    /// As they were when the epoch that goes on began.
+    epoch: Counts,
+    /// Samples, and bytes that this thread allocated, in the epochs that ended: not of what was done between two.
+    samples: u64,
+    allocated: u64,
 }
 
 /// What only rises.
@@ -45,7 +51,8 @@ impl Sight {
     pub(super) fn open(limits: Limits) -> Result<Self> {
         let options = Profiling::probe()?;
         let collector = Collector::start(limits, Collector::best_source())?;
-        let sight = Self { collector, was_active: options.active, begin: Counts::of(collector) };
+        let begin = Counts::of(collector);
+        let sight = Self { collector, was_active: options.active, begin, epoch: begin, samples: 0, allocated: 0 };
         if collector.source() == Source::Dump {
             return Err(blind(
                 "samples are read from jemalloc's dumps, which do not tell what is new: that takes the hooks of \
@@ -80,10 +87,23 @@ impl Sight {
         Ok(())
     }
 
+    /// An epoch ends.
+    pub(super) fn end_epoch(&mut self) {
+        let now = Counts::of(self.collector);
+        self.samples += now.samples - self.epoch.samples;
+        let allocated = now.allocated.zip(self.epoch.allocated);
+        self.allocated += allocated.map_or(0, |(now, before)| now.saturating_sub(before));
+    }
+
+    /// Another one begins.
+    pub(super) fn begin_epoch(&mut self) {
+        self.epoch = Counts::of(self.collector);
+    }
+
     /// An error when something was missed since the begin.
     pub(super) fn look_back(&self) -> Result<()> {
         self.look()?;
-        let Counts { dropped_objects, dropped_stacks, samples, allocated, .. } = Counts::of(self.collector);
+        let Counts { dropped_objects, dropped_stacks, .. } = Counts::of(self.collector);
         if Profiling::interval() != Some(self.collector.interval()) {
             return Err(blind("jemalloc's sample interval was changed after the first use of heapward (prof.reset)"));
         }
@@ -105,11 +125,11 @@ impl Sight {
             )));
         }
         let interval = self.collector.interval().bytes();
-        let allocated = allocated.zip(self.begin.allocated).map_or(0, |(now, before)| now.saturating_sub(before));
-        if samples == self.begin.samples && allocated / interval >= LEAST_DUE {
+        if self.samples == 0 && self.allocated / interval >= LEAST_DUE {
             return Err(blind(&format!(
-                "this thread allocated {allocated} bytes and none was sampled, of one in {interval}: something switches \
-                 jemalloc's prof.active or thread.prof.active off"
+                "this thread allocated {} bytes and none was sampled, of one in {interval}: something switches \
+                 jemalloc's prof.active or thread.prof.active off",
+                self.allocated
             )));
         }
         Ok(())
