@@ -51,9 +51,9 @@ mod tests {
     use super::*;
     use crate::profile::{Cohort, Cohorts, SampleInterval, Totals};
 
-    fn capture(epoch: u32, alive: &[(u32, u32, u64)], stacks: u32) -> Capture {
+    fn capture(epoch: u32, alive: &[(u32, u32, u32)], stacks: u32) -> Capture {
         let one = SampleInterval::from_lg(12).unwrap().weigh(64);
-        let cohort = |&(stack, epoch, objects): &(u32, u32, u64)| Cohort { stack, epoch, live: one.times(objects) };
+        let cohort = |&(stack, epoch, objects): &(u32, u32, u32)| Cohort { stack, epoch, live: one.times(objects) };
         let cohorts = Cohorts::of(&alive.iter().map(cohort).collect::<Vec<_>>());
         // What a clock said, which may take no part.
         let total = |stack| Totals { stack, objects: 100, freed_lifetimes_millis: 77_777, ..Totals::default() };
