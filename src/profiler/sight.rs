@@ -105,7 +105,9 @@ impl Sight {
         self.look()?;
         let Counts { dropped_objects, dropped_stacks, .. } = Counts::of(self.collector);
         if Profiling::interval() != Some(self.collector.interval()) {
-            return Err(blind("jemalloc's sample interval was changed after the first use of heapward (prof.reset)"));
+            return Err(blind(
+                "jemalloc's sample interval was changed after the first use of heapward: its profiler was reset",
+            ));
         }
         let dropped = dropped_objects - self.begin.dropped_objects;
         if dropped > 0 {

@@ -49,10 +49,11 @@ pub use rounds::check_growth;
 /// much grew with its 95% interval, and the stack that holds most of it.
 ///
 /// `assert_no_growth!(rounds, || …)` looks for leaks of [1 KiB](DEFAULT_BYTES_A_ROUND) a round and more;
-/// `assert_no_growth!(rounds, || …, bytes)` for others. A leak is found when it comes to 36
-/// sample intervals over all rounds (of those that come to no more, one in 900 was missed): 144 KiB at `lg_prof_sample:12`, which 400 rounds reach at 369 bytes a round, and
-/// 18 MiB at the usual `lg_prof_sample:19`, which takes 18,432 rounds at 1 KiB. Where rounds × bytes come to less, the macro
-/// panics and says what to change; where it passes, it prints what may have gone unseen. At least 16 rounds.
+/// `assert_no_growth!(rounds, || …, bytes)` for others. A leak is found when it comes to 36 sample intervals over all rounds
+/// (of those that come to no more, one in 900 was missed): 144 KiB at `lg_prof_sample:12`, which 400 rounds reach at 369
+/// bytes a round, and 18 MiB at the usual `lg_prof_sample:19`, which takes 18,432 rounds at 1 KiB. Where rounds × bytes come
+/// to less, the macro panics and says what to change; where it passes, it prints what may have gone unseen. At least 16
+/// rounds.
 ///
 /// What the first rounds set up and keep, and what a cache holds once it is full, is not held against it. Time is counted in
 /// rounds: how long one takes makes no difference.
