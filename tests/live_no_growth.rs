@@ -67,27 +67,34 @@ fn growth_is_found_and_named_and_the_rest_let_go() {
 
     step("what is set up in the first round");
     let mut table = Vec::new();
-    assert_no_growth!(64, || {
+    let set_up = || {
         if table.is_empty() {
             table = vec![1u8; 4 << 20];
         }
         black_box(answer(7));
-    });
+    };
+    assert_no_growth!(64, set_up, 2304);
 
     step("few bytes a round, many rounds");
     let mut kept = Vec::new();
-    let growth = check_growth(2000, || {
+    let leaks_slowly = || {
         black_box(answer(3));
         leak_slowly(&mut kept);
-    })
-    .unwrap()
-    .expect("640 bytes a round, 1.2 MiB in all");
+    };
+    let check = check_growth(2000, leaks_slowly, 640).unwrap();
+    let growth = check.growth().expect("640 bytes a round, 1.2 MiB in all");
     let (site, [low, estimate, high]) = growth.sites().next().unwrap();
     assert!(site.contains("leak_slowly"), "{growth}");
     let truth = 2000.0 * 640.0;
     assert!(low > 0.0 && low <= estimate && estimate <= high && high < 1.5 * truth, "{growth}");
 
+    step("nothing that is sampled");
+    let check = check_growth(400, || {}, 1024).unwrap();
+    assert!(check.growth().is_none());
+    assert_eq!(check.detection_limit(), 369);
+    assert!(check.to_string().contains("less than 369 bytes a round may go unseen"), "{check}");
+
     step("too few rounds");
-    let error = check_growth(7, || {}).unwrap_err().to_string();
-    assert_eq!(error, "rounds is 7: allowed is 8 and more");
+    let error = check_growth(15, || {}, 1024).unwrap_err().to_string();
+    assert_eq!(error, "rounds is 15: allowed is 16 and more");
 }

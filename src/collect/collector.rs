@@ -93,6 +93,8 @@ pub(crate) struct Collector {
     /// As in [`Gaps`].
     pauses: AtomicU64,
     rescales: AtomicU64,
+    /// How often somebody asked for sampling to stop, and to go on.
+    switched: [AtomicU64; 2],
     fork: ForkMark,
     unwinding: Unwinding,
     /// Only one capture at a time, so that epochs end in the order of their numbers.
@@ -134,6 +136,7 @@ impl Collector {
             partial: AtomicU8::new(0),
             pauses: AtomicU64::new(0),
             rescales: AtomicU64::new(0),
+            switched: [AtomicU64::new(0), AtomicU64::new(0)],
             fork: ForkMark::new().map_err(|error| Error::io("preparing for forks of the process", error))?,
             unwinding: Unwinding::start(unwinder),
             capturing: Mutex::new(()),
@@ -268,6 +271,7 @@ impl Collector {
 
     /// Stops sampling. Frees of what is alive are still noted, so the live set stays true for what is in it.
     pub(crate) fn pause(&self) -> Result<()> {
+        self.switched[0].fetch_add(1, Ordering::Relaxed);
         Profiling::set_active(false)?;
         self.note_pause();
         Ok(())
@@ -299,7 +303,13 @@ impl Collector {
     pub(crate) fn resume(&self) -> Result<()> {
         // What was off until now is a gap for the next moment too, whatever the last one saw.
         self.check();
+        self.switched[1].fetch_add(1, Ordering::Relaxed);
         Profiling::set_active(true)
+    }
+
+    /// How often somebody asked for sampling to stop, and to go on.
+    pub(crate) fn switched(&self) -> [u64; 2] {
+        [self.switched[0].load(Ordering::Relaxed), self.switched[1].load(Ordering::Relaxed)]
     }
 
     /// Looks whether jemalloc's profiler is switched off or was reset, which nothing tells, as a host may do so itself; and

@@ -36,9 +36,9 @@ impl Moment {
         Ok(Self::Copied(Box::new(Copied::of(collector.peek(told_apart)?))))
     }
 
-    /// The heap as it is; ends the epoch.
-    pub(super) fn ending_epoch(collector: &Collector, told_apart: &[u32]) -> Result<Self> {
-        Ok(Self::Copied(Box::new(Copied::of(collector.snapshot(told_apart)?))))
+    /// The heap that was copied just now.
+    pub(super) fn copied(capture: Capture) -> Self {
+        Self::Copied(Box::new(Copied::of(capture)))
     }
 
     /// Its number, if it is a snapshot.

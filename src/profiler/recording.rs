@@ -1,55 +1,77 @@
-//! A history of the heap without a watcher: somebody else says when an epoch ends.
+//! A history of the heap without a watcher: somebody else says when an epoch ends, and what time it is.
 
-use std::time::Instant;
-
+use super::lifetimes::Lifetimes;
 use super::moment::Moment;
+use super::sight::Sight;
 use super::{DEFAULT_DEBUG_DIRS, DEFAULT_MAX_LIVE_SAMPLES, DEFAULT_MAX_STACKS, Namer, Story};
-use crate::collect::{Collector, Limits, Unwinder};
-use crate::error::Result;
+use crate::collect::Limits;
+use crate::error::{Error, Result};
 use crate::policy::Naming;
-use crate::profile::Place;
+use crate::profile::{Place, SampleInterval};
 use crate::symbolize::{DEFAULT_CAPACITY, SymbolCache};
 use crate::system::unsample_this_thread;
 
-/// A history of the heap that is cut into epochs by hand.
+/// A history of the heap that is cut into epochs by hand. Its time is what the caller counts, one unit for a second of
+/// other histories; no clock takes part in it.
 pub(crate) struct Recording {
-    collector: &'static Collector,
-    begun: Instant,
+    sight: Sight,
     moments: Vec<(f64, Moment)>,
+    lifetimes: Lifetimes,
 }
 
 impl Recording {
-    /// Samples from now on, beside a profiler that may be running.
+    /// Samples from now on, beside a profiler that may be running, until it is read or dropped: then sampling is as it was.
     pub(crate) fn start() -> Result<Self> {
-        let limits = Limits { stacks: DEFAULT_MAX_STACKS, live_objects: DEFAULT_MAX_LIVE_SAMPLES };
-        let collector = Collector::start(limits, Collector::best_source(), Unwinder::Auto)?;
-        Ok(Self { collector, begun: Instant::now(), moments: Vec::new() })
+        let sight = Sight::open(Limits { stacks: DEFAULT_MAX_STACKS, live_objects: DEFAULT_MAX_LIVE_SAMPLES })?;
+        Ok(Self { sight, moments: Vec::new(), lifetimes: Lifetimes::default() })
     }
 
-    /// Ends an epoch.
-    pub(crate) fn cut(&mut self) -> Result<()> {
+    /// How the heap is sampled.
+    pub(crate) fn interval(&self) -> SampleInterval {
+        self.sight.collector().interval()
+    }
+
+    /// An error when the calling thread, which is the one that started it, is not sampled at this moment.
+    pub(crate) fn look(&self) -> Result<()> {
+        self.sight.look()
+    }
+
+    /// Ends an epoch, at a time that is after the last one's.
+    pub(crate) fn cut(&mut self, at: u64) -> Result<()> {
+        self.sight.end_epoch();
+        let collector = self.sight.collector();
         unsampled(|| {
             let told_apart: Vec<u32> = self.moments.iter().map(|(_, moment)| moment.side().epoch).collect();
-            let moment = Moment::ending_epoch(self.collector, &told_apart)?;
-            self.moments.push((self.begun.elapsed().as_secs_f64(), moment));
-            Ok(())
-        })
+            let mut capture = collector.snapshot(&told_apart)?;
+            self.lifetimes.retell(&mut capture, at);
+            self.moments.push((at as f64, Moment::copied(capture)));
+            Ok::<_, Error>(())
+        })?;
+        self.sight.begin_epoch();
+        Ok(())
     }
 
     /// What `read` makes of the epochs that were cut, of the stacks whose frames, leaf first, `keep` says yes to.
+    ///
+    /// # Errors
+    ///
+    /// When something was missed.
     pub(crate) fn read<T: Send>(
         self,
         keep: impl Fn(&mut dyn Iterator<Item = Place<'_>>) -> bool + Send,
         read: impl FnOnce(&Story) -> T + Send,
-    ) -> T {
-        unsampled(|| {
+    ) -> Result<T> {
+        let Self { sight, moments, .. } = self;
+        sight.look_back()?;
+        let collector = sight.collector();
+        Ok(unsampled(|| {
             let mut cache = SymbolCache::new(DEFAULT_CAPACITY, vec![DEFAULT_DEBUG_DIRS.into()]);
-            let circumstances = super::shared::circumstances_of(self.collector);
+            let circumstances = super::shared::circumstances_of(collector);
             let mut namer = Namer::new(&mut cache, Naming::Allowed);
-            let mut story = Story::of(self.moments, &circumstances, self.collector, &mut namer);
+            let mut story = Story::of(moments, &circumstances, collector, &mut namer);
             story.retain(keep);
             read(&story)
-        })
+        }))
     }
 }
 

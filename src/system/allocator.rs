@@ -126,6 +126,16 @@ pub(crate) fn unsample_this_thread() {
     let _ = unsafe { raw::write(b"thread.prof.active\0", false) };
 }
 
+/// Whether allocations of the calling thread are sampled while sampling is active.
+pub(crate) fn is_this_thread_sampled() -> bool {
+    read::<bool>(b"thread.prof.active\0").unwrap_or(true)
+}
+
+/// Bytes that the calling thread ever allocated; `None` where jemalloc was built without statistics.
+pub(crate) fn thread_allocated() -> Option<u64> {
+    read::<u64>(b"thread.allocated\0").ok()
+}
+
 /// Gives pages back to the kernel that have been unused for as long as jemalloc lets them be.
 pub(crate) fn purge_decayed() -> Result<()> {
     // Every arena: 4096 is MALLCTL_ARENAS_ALL.
@@ -148,14 +158,14 @@ fn read<T: Copy>(name: &[u8]) -> tikv_jemalloc_ctl::Result<T> {
 
 /// Whether an allocation of this thread shows in jemalloc's count of it.
 fn serves_this_program() -> bool {
-    let Ok(before) = read::<u64>(b"thread.allocated\0") else {
+    let Some(before) = thread_allocated() else {
         // Built without statistics: cannot be told, so not refused.
         return true;
     };
     let probe = std::hint::black_box(vec![0u8; 4096]);
-    let after = read::<u64>(b"thread.allocated\0");
+    let after = thread_allocated();
     drop(probe);
-    after.is_ok_and(|after| after.wrapping_sub(before) >= 4096)
+    after.is_some_and(|after| after.wrapping_sub(before) >= 4096)
 }
 
 fn profiling_is_off() -> String {

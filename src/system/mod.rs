@@ -20,7 +20,10 @@ mod stacks;
 
 #[cfg(feature = "cpu")]
 pub(crate) use allocator::BacktraceHook;
-pub(crate) use allocator::{AllocatorStats, Profiling, ProfilingOptions, purge_decayed, unsample_this_thread};
+pub(crate) use allocator::{
+    AllocatorStats, Profiling, ProfilingOptions, is_this_thread_sampled, purge_decayed, thread_allocated,
+    unsample_this_thread,
+};
 pub(crate) use cgroup::CgroupReader;
 pub(crate) use clock::CoarseClock;
 #[cfg(feature = "cpu")]
