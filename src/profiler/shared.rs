@@ -237,7 +237,11 @@ impl Shared {
     /// The heap that `heap` names, for the renderer's thread.
     pub(crate) fn moment(&self, heap: Heap) -> Result<Moment> {
         match heap {
-            Heap::Live => Moment::now(self.collector, &self.history().epochs()),
+            Heap::Live => {
+                // Not under the lock: the watcher would wait for the copy.
+                let told_apart = self.history().epochs();
+                Moment::now(self.collector, &told_apart)
+            }
             Heap::Kept(selector) => Ok(Moment::Kept(self.history().find(selector)?)),
         }
     }
@@ -260,7 +264,8 @@ impl Shared {
 
     /// Keeps a snapshot, and judges the growth until it once for all who will ask: before anybody can.
     pub(super) fn keep(&self, snapshot: Arc<Snapshot>) {
-        let (mut snapshots, past) = (self.history().consecutive(None, COMPARED - 1), self.past());
+        let mut snapshots = self.history().consecutive(None, COMPARED - 1);
+        let past = self.past();
         snapshots.push(Arc::clone(&snapshot));
         self.growths.of(snapshot.id, || self.judge_growth(&snapshots, &past));
         let mut history = self.history();
@@ -270,12 +275,16 @@ impl Shared {
 
     /// How the live heap as a whole went until the snapshot `id`, by those that were kept when it was taken.
     pub(crate) fn heap_growth(&self, id: u64) -> HeapGrowth {
-        self.growths.of(id, || self.judge_growth(&self.history().consecutive(Some(id), COMPARED), &self.past()))
+        self.growths.of(id, || {
+            let snapshots = self.history().consecutive(Some(id), COMPARED);
+            self.judge_growth(&snapshots, &self.past())
+        })
     }
 
     /// How it went until the last snapshot, for one who asks now: what samples missed since leaves doubt.
     pub(crate) fn heap_growth_now(&self) -> HeapGrowth {
-        self.judge_growth(&self.history().consecutive(None, COMPARED), &self.circumstances())
+        let snapshots = self.history().consecutive(None, COMPARED);
+        self.judge_growth(&snapshots, &self.circumstances())
     }
 
     /// What has been missed since is nothing to a moment that is past.
