@@ -458,7 +458,8 @@ fn stacks_begin_at_the_leaf() {
     let sample = SEEN.samples_of("on_one_line")[0];
     let names: Vec<&str> = SEEN.names(&sample.location_id).collect();
     let at = |name: &str| names.iter().position(|&frame| frame == name).unwrap_or_else(|| panic!("{name}: {names:#?}"));
-    assert!(at("prof_backtrace_impl") < at(&known("on_one_line")));
+    // Where jemalloc asks for the stack: in its own unwinder, or in what calls another.
+    assert!(names[0].contains("prof_backtrace"), "{names:#?}");
     let main_or_thread = names.iter().rposition(|name| name.contains("__rust_begin_short_backtrace")).unwrap();
     assert!(at(&known("on_one_line")) < main_or_thread);
     assert_eq!(sample.value[2..], [1, N as i64]);

@@ -284,7 +284,12 @@ impl Shared {
     /// How it went until the last snapshot, for one who asks now: what samples missed since leaves doubt.
     pub(crate) fn heap_growth_now(&self) -> HeapGrowth {
         let snapshots = self.history().consecutive(None, COMPARED);
-        self.judge_growth(&snapshots, &self.circumstances())
+        let circumstances = self.circumstances();
+        match snapshots.last() {
+            // Nothing was missed since: judged already.
+            Some(last) if circumstances.now.is_none_or(|now| now == last.gaps) => self.heap_growth(last.id),
+            _ => self.judge_growth(&snapshots, &circumstances),
+        }
     }
 
     /// What has been missed since is nothing to a moment that is past.

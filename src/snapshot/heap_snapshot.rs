@@ -42,7 +42,7 @@ pub(crate) struct Snapshot {
 }
 
 impl Snapshot {
-    /// Memory that it takes, without the shared list of files: at most 16 bytes for each live sample, and usually 10 to
+    /// Memory that it takes, without the shared list of files: some five bytes for each live sample, and usually 10 to
     /// 20 for each stack that ever allocated.
     pub(crate) fn size_bytes(&self) -> usize {
         size_of::<Self>()
