@@ -33,7 +33,7 @@ pub(crate) struct Own {
     pub tables: u64,
     /// What it holds in jemalloc's heap, where nothing of it is sampled: kept snapshots and names.
     pub heap: u64,
-    /// Sampled objects alive of less than [`SMALL_BYTES`](crate::profile::SMALL_BYTES).
+    /// Sampled objects alive of less than [`SMALL_BYTES`].
     pub sampled_objects: u64,
     /// Their bytes.
     pub sampled_bytes: u64,
