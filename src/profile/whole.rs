@@ -14,15 +14,15 @@ pub(crate) struct Whole {
     pub births: Vec<(u32, Sums)>,
     /// What was ever allocated.
     pub allocated: Totals,
-    /// Of what was alive, that of less than [`SMALL_BYTES`]. Objects of one stack and epoch mostly are of one size; which of
-    /// them are small is no longer known one by one.
+    /// Of what was alive, that of less than [`SMALL_BYTES`].
     pub small: Sums,
     /// How many stacks held something.
     pub stacks: usize,
 }
 
 impl Whole {
-    /// The sums of `cohorts`.
+    /// The sums of `cohorts`. Objects of one stack and epoch mostly are of one size; which of them are small is not known one
+    /// by one here.
     pub(crate) fn of(cohorts: &Cohorts, allocated: Totals) -> Self {
         let mut births: Vec<(u32, Sums)> = Vec::new();
         let mut small = Sums::default();
