@@ -15,6 +15,8 @@ mod bar;
 #[path = "common/chain.rs"]
 mod chain;
 mod common;
+#[path = "common/cpu_time.rs"]
+mod cpu_time;
 #[path = "common/http.rs"]
 mod http;
 #[path = "idle/memory.rs"]
@@ -29,10 +31,10 @@ use std::time::{Duration, Instant};
 use bar::Bar;
 use chain::call;
 use common::{Call, Column, Effort, Report, Result, command, median, tell};
+use cpu_time::cpu_time;
 use heapward::Profiler;
 use memory::Resident;
 use outcome::outcome;
-use rustix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -186,9 +188,10 @@ fn child(arguments: &[String]) -> Result<()> {
     let kept = std::thread::spawn(make).join().map_err(|_| "the maker of the objects panicked")?;
 
     std::thread::sleep(SETTLE.saturating_sub(begun.elapsed()));
-    let (before, clock) = (cpu_time(), Instant::now());
+    let (before, clock) = (cpu_time(libc::CLOCK_PROCESS_CPUTIME_ID), Instant::now());
     std::thread::sleep(Duration::from_secs_f64(seconds));
-    let cpu_per_second = (cpu_time() - before).as_secs_f64() / clock.elapsed().as_secs_f64();
+    let cpu_per_second =
+        (cpu_time(libc::CLOCK_PROCESS_CPUTIME_ID) - before).as_secs_f64() / clock.elapsed().as_secs_f64();
     let mut idle = Idle { cpu_per_second, resident: Resident::read()?, tables: 0 };
     if let Some(address) = profiler.as_ref().and_then(Profiler::address) {
         let report: Value = serde_json::from_slice(&http::get(address, "/api/memory")?)?;
@@ -201,9 +204,4 @@ fn child(arguments: &[String]) -> Result<()> {
     }
     drop(kept);
     tell(&idle)
-}
-
-fn cpu_time() -> Duration {
-    let now = clock_gettime(ClockId::ProcessCPUTime);
-    Duration::new(now.tv_sec as u64, now.tv_nsec as u32)
 }

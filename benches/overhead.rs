@@ -21,6 +21,8 @@ mod bar;
 #[path = "common/callgrind.rs"]
 mod callgrind;
 mod common;
+#[path = "common/cpu_time.rs"]
+mod cpu_time;
 #[path = "overhead/hooks.rs"]
 mod hooks;
 #[path = "common/http.rs"]

@@ -16,6 +16,8 @@ mod bar;
 #[path = "common/callgrind.rs"]
 mod callgrind;
 mod common;
+#[path = "common/cpu_time.rs"]
+mod cpu_time;
 #[path = "common/histogram.rs"]
 mod histogram;
 #[path = "common/http.rs"]

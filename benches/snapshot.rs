@@ -57,6 +57,10 @@ const BAR_STALL: Duration = Duration::from_millis(1);
 const BAR_FORKS: f64 = 0.5;
 const BAR_STACKS: u32 = 131_072;
 
+/// How deep the stacks are: as a small program's, and as the other bars have them.
+const FRAMES: [u32; 2] = [OWN_FRAMES, 45];
+/// Of a stack that is made no deeper.
+const OWN_FRAMES: u32 = 33;
 const STACKS: [u32; 3] = [4_096, 32_768, BAR_STACKS];
 /// Heapward grants one snapshot a second on request.
 const PAUSE: Duration = Duration::from_millis(1_010);
@@ -64,6 +68,7 @@ const PAUSE: Duration = Duration::from_millis(1_010);
 const COLUMNS: &[Column] = &[
     Column("what", "/variant", 1.0, 0),
     Column("stacks", "/parameters/stacks", 1.0, 0),
+    Column("frames", "/parameters/frames", 1.0, 0),
     Column("runs", "/runs", 1.0, 0),
     Column("median", "/median", 1.0, 3),
     Column("unit", "/unit", 1.0, 0),
@@ -92,7 +97,9 @@ fn main() -> Result<()> {
         Effort::Full => (&STACKS[..], 5, "3"),
     };
     for &stacks in stacks {
-        costs(&mut report, stacks)?;
+        for frames in FRAMES {
+            costs(&mut report, stacks, frames)?;
+        }
     }
     for &stacks in stacks {
         stalls(&mut report, stacks, rounds, seconds)?;
@@ -118,6 +125,8 @@ taken      snapshots or dumps in all runs of the row, and how long each took in 
 #[derive(Serialize, Deserialize)]
 struct Run {
     cost: Cost,
+    /// Of a stack, in the mean, where the dump was looked at.
+    frames: Option<f64>,
     /// Of heapward what the snapshot says of itself.
     own_time: Option<Duration>,
     /// Bytes of the dump, which are in no RSS but in the page cache; zero where there is none or where it is hidden.
@@ -127,14 +136,20 @@ struct Run {
 }
 
 /// Time and memory.
-fn costs(report: &mut Report, stacks: u32) -> Result<()> {
+fn costs(report: &mut Report, stacks: u32, frames: u32) -> Result<()> {
     let mut all = Vec::new();
     for subject in [Subject::Heapward, Subject::Dump, Subject::JemallocPprof] {
         let count = subject.runs(report.effort, stacks);
-        let runs: Vec<Run> = outcome(command(&["cost", subject.name(), &stacks.to_string(), &count.to_string()])?)?;
+        let runs: Vec<Run> =
+            outcome(command(&["cost", subject.name(), &stacks.to_string(), &count.to_string(), &frames.to_string()])?)?;
         let found = runs.iter().map(|run| run.found).max().unwrap_or(0);
         if runs.len() != count || found < u64::from(stacks) {
             return Err(format!("{} of {stacks} stacks: {found} found in {} runs", subject.name(), runs.len()).into());
+        }
+        if let Some(other) =
+            runs.iter().filter_map(|run| run.frames).find(|seen| (seen - f64::from(frames)).abs() > 1.0)
+        {
+            return Err(format!("{}: stacks of {other:.1} frames, not {frames}", subject.name()).into());
         }
         let own = runs.iter().all(|run| run.own_time.is_some());
         let own = own.then(|| millis(median(runs.iter().filter_map(|run| run.own_time))));
@@ -145,7 +160,7 @@ fn costs(report: &mut Report, stacks: u32) -> Result<()> {
         more["dump_text_bytes"] = text.filter(|&text| text > 0).into();
         more["own_time_ms_median"] = own.into();
         let (time, peak) = (costs.median(), median(costs.0.iter().map(|cost| cost.peak_rss)));
-        report.row(subject.name(), json!({ "stacks": stacks }), "ms", time, count, more);
+        report.row(subject.name(), json!({ "stacks": stacks, "frames": frames }), "ms", time, count, more);
         all.push((time, peak as f64, costs));
     }
     if stacks != BAR_STACKS {
@@ -155,7 +170,7 @@ fn costs(report: &mut Report, stacks: u32) -> Result<()> {
     // Also the first one, which nothing is ready for.
     let worst = costs.0.first().map_or(*time, |first| millis(first.wall).max(*time));
     let most = costs.0.iter().map(|cost| cost.peak_rss).max().unwrap_or(0) as f64 / MIB;
-    let about = format!("a snapshot of {BAR_STACKS} stacks");
+    let about = format!("a snapshot of {BAR_STACKS} stacks of {frames} frames");
     Bar(Less, millis(BAR_TIME)).print(report, &format!("{about}, ms"), Ok(worst), json!({}));
     Bar(Less, BAR_BYTES as f64 / MIB).print(report, &format!("{about}, MiB on top"), Ok(most), json!({}));
     let faster = format!("{about}, times faster than dump_profile of jemalloc_pprof");
@@ -258,19 +273,24 @@ fn interleaved<T: serde::de::DeserializeOwned>(
 }
 
 fn child(arguments: &[String]) -> Result<()> {
-    let [kind, subject, stacks, many] = arguments else { return Err("kind, subject, stacks, how many".into()) };
+    let [kind, subject, stacks, many, deeper @ ..] = arguments else {
+        return Err("kind, subject, stacks, how many, and how many frames".into());
+    };
     let subject = Subject::ALL.into_iter().find(|known| known.name() == subject).ok_or("no such subject")?;
     let stacks = stacks.parse()?;
     match kind.as_str() {
-        "cost" => costs_of(subject, stacks, many.parse()?),
+        "cost" => {
+            let frames: u32 = deeper.first().map_or(Ok(0), |frames| frames.parse())?;
+            costs_of(subject, stacks, many.parse()?, frames)
+        }
         "stall" => tell(&stall::disturb(subject, stacks, Duration::from_secs_f64(many.parse()?))?),
         _ => tell(&stall::fork(subject, stacks, Duration::from_secs_f64(many.parse()?))?),
     }
 }
 
 /// One process: builds the heap, and measures one subject on it.
-fn costs_of(subject: Subject, stacks: u32, runs: u32) -> Result<()> {
-    let object = || Box::new([0u8; 32]);
+fn costs_of(subject: Subject, stacks: u32, runs: u32, frames: u32) -> Result<()> {
+    let heap = |stacks| deeper(frames.saturating_sub(OWN_FRAMES), &mut || heap(stacks, || Box::new([0u8; 32])));
     match subject {
         Subject::Heapward | Subject::Nothing => {
             let profiler = Profiler::builder()
@@ -279,7 +299,7 @@ fn costs_of(subject: Subject, stacks: u32, runs: u32) -> Result<()> {
                 .poll_interval(Duration::from_secs(3600))
                 .history(1)
                 .start()?;
-            let heap = heap(stacks, object)?;
+            let heap = heap(stacks)?;
             let mut all = Vec::new();
             for run in 0..runs {
                 if run > 0 {
@@ -293,34 +313,44 @@ fn costs_of(subject: Subject, stacks: u32, runs: u32) -> Result<()> {
             }
             let found = stacks_in(&profiler.heap_prof(Selector::Latest)?)?;
             for (own_time, cost) in all {
-                tell(&Run { cost, own_time: Some(own_time), text: 0, found })?;
+                tell(&Run { cost, frames: None, own_time: Some(own_time), text: 0, found })?;
             }
             drop(heap);
         }
         Subject::Dump | Subject::Jemalloc => {
             set(b"prof.active\0", true)?;
-            let heap = heap(stacks, object)?;
+            let heap = heap(stacks)?;
             for _ in 0..runs {
                 let (mut memfd, cost) = measure(subject::dump)?;
                 memfd.rewind()?;
                 let mut text = String::new();
                 memfd.read_to_string(&mut text)?;
                 let found = text.lines().filter(|line| line.starts_with('@')).count() as u64;
-                tell(&Run { cost, own_time: None, text: text.len() as u64, found })?;
+                let addresses =
+                    text.lines().filter(|line| line.starts_with('@')).map(|line| line.matches("0x").count());
+                let frames = Some(addresses.sum::<usize>() as f64 / found as f64);
+                tell(&Run { cost, frames, own_time: None, text: text.len() as u64, found })?;
             }
             drop(heap);
         }
         Subject::JemallocPprof => {
             set(b"prof.active\0", true)?;
-            let heap = heap(stacks, object)?;
+            let heap = heap(stacks)?;
             for _ in 0..runs {
                 let (profile, cost) = measure(subject::dump_profile)?;
-                tell(&Run { cost, own_time: None, text: 0, found: profile.stacks.len() as u64 })?;
+                tell(&Run { cost, frames: None, own_time: None, text: 0, found: profile.stacks.len() as u64 })?;
             }
             drop(heap);
         }
     }
     Ok(())
+}
+
+/// Does `work` with so many frames more above it.
+#[inline(never)]
+fn deeper<T>(frames: u32, work: &mut dyn FnMut() -> T) -> T {
+    let result = if frames == 0 { work() } else { deeper(frames - 1, work) };
+    std::hint::black_box(result)
 }
 
 /// How many stacks of a profile hold memory.

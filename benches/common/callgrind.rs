@@ -1,6 +1,5 @@
 //! Instructions, counted by valgrind: the same from run to run, where the time is not.
 
-use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
 
@@ -19,40 +18,7 @@ pub fn under_callgrind(child: &Command, within: bool, log: &Path) -> Command {
             command.env(name, value);
         }
     }
-    // SAFETY: what runs between fork and exec is two system calls.
-    unsafe { command.pre_exec(hide_auxiliary_vector) };
     command
-}
-
-/// Has the kernel refuse `prctl(PR_GET_AUXV)`, which is not hidden by valgrind 3.19: rustix, on which heapward's clock rests,
-/// would learn of a vDSO that valgrind has unmapped, and read it. It falls back to a file that valgrind does fake.
-fn hide_auxiliary_vector() -> std::io::Result<()> {
-    const PR_GET_AUXV: u32 = 0x4155_5856;
-    const LOAD: u16 = (libc::BPF_LD | libc::BPF_W | libc::BPF_ABS) as u16;
-    const IF_EQUAL: u16 = (libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K) as u16;
-    const RETURN: u16 = (libc::BPF_RET | libc::BPF_K) as u16;
-    // Offsets into `struct seccomp_data`: the number of the call, and the low half of its first argument.
-    const NUMBER: u32 = 0;
-    const ARGUMENT: u32 = 16;
-    let step = |code, jt, jf, k| libc::sock_filter { code, jt, jf, k };
-    let mut steps = [
-        step(LOAD, 0, 0, NUMBER),
-        step(IF_EQUAL, 0, 3, libc::SYS_prctl as u32),
-        step(LOAD, 0, 0, ARGUMENT),
-        step(IF_EQUAL, 0, 1, PR_GET_AUXV),
-        step(RETURN, 0, 0, libc::SECCOMP_RET_ERRNO | libc::EINVAL as u32),
-        step(RETURN, 0, 0, libc::SECCOMP_RET_ALLOW),
-    ];
-    let program = libc::sock_fprog { len: steps.len() as u16, filter: steps.as_mut_ptr() };
-    // SAFETY: takes numbers only.
-    if unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) } != 0 {
-        return Err(std::io::Error::last_os_error());
-    }
-    // SAFETY: the program and its steps live until the call returns, and the kernel checks what they say.
-    if unsafe { libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &program) } != 0 {
-        return Err(std::io::Error::last_os_error());
-    }
-    Ok(())
 }
 
 /// What was counted.

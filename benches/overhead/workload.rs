@@ -5,10 +5,10 @@ use std::hint::black_box;
 use std::sync::Barrier;
 use std::time::{Duration, Instant};
 
-use rustix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
 
 use crate::common::Result;
+use crate::cpu_time::cpu_time;
 
 /// Objects that a thread holds; the oldest is freed for the next.
 const HELD: usize = 4096;
@@ -49,9 +49,9 @@ pub fn run<A: GlobalAlloc + Sync>(allocator: &A, calls: u32, threads: usize, all
         let mut ring = Ring::new(allocator, seed);
         ring.allocate(calls, allocations / 8);
         begin.wait();
-        let (cpu, begun) = (cpu_time(), Instant::now());
+        let (cpu, begun) = (cpu_time(libc::CLOCK_THREAD_CPUTIME_ID), Instant::now());
         heapward_bench_counted(&mut || ring.allocate(calls, allocations));
-        Took { wall: begun.elapsed(), cpu: cpu_time() - cpu }
+        Took { wall: begun.elapsed(), cpu: cpu_time(libc::CLOCK_THREAD_CPUTIME_ID) - cpu }
     };
     std::thread::scope(|scope| {
         let threads: Vec<_> = (0..threads as u64).map(|number| scope.spawn(move || thread(number + 1))).collect();
@@ -65,11 +65,6 @@ pub fn run<A: GlobalAlloc + Sync>(allocator: &A, calls: u32, threads: usize, all
 pub extern "Rust" fn heapward_bench_counted(work: &mut dyn FnMut()) {
     work();
     black_box(());
-}
-
-fn cpu_time() -> Duration {
-    let now = clock_gettime(ClockId::ThreadCPUTime);
-    Duration::new(now.tv_sec as u64, now.tv_nsec as u32)
 }
 
 /// The chance that an allocation is sampled, at one sample every `interval` bytes.

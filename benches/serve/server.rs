@@ -11,10 +11,10 @@ use axum::http::header::CONTENT_TYPE;
 use axum::response::IntoResponse;
 use axum::routing::get;
 use heapward::{ByteSize, Profiler};
-use rustix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
 
 use crate::common::{Result, tell};
+use crate::cpu_time::cpu_time;
 
 /// What a server prints when it is there.
 #[derive(Debug, Serialize, Deserialize)]
@@ -85,8 +85,7 @@ pub fn child(arguments: &[String]) -> Result<()> {
     runtime.spawn(async { axum::serve(listener, routes).await });
     std::io::copy(&mut std::io::stdin(), &mut std::io::sink())?;
 
-    let now = clock_gettime(ClockId::ProcessCPUTime);
-    let mut ended = Ended { cpu: Duration::new(now.tv_sec as u64, now.tv_nsec as u32), ..Ended::default() };
+    let mut ended = Ended { cpu: cpu_time(libc::CLOCK_PROCESS_CPUTIME_ID), ..Ended::default() };
     if let Some(profiler) = &profiler {
         let address = profiler.address().ok_or("heapward does not listen")?;
         let report: serde_json::Value = serde_json::from_slice(&crate::http::get(address, "/api/memory")?)?;

@@ -87,7 +87,6 @@ pub(crate) struct Collector {
     stacks: StackTable,
     live: LiveSet,
     clock: CoarseClock,
-    samples: AtomicU64,
     /// The bits of [`Partial`].
     partial: AtomicU8,
     /// As in [`Gaps`].
@@ -104,7 +103,14 @@ pub(crate) struct Collector {
 impl Collector {
     /// The collector of this process, sampling from now on: created by the first call, resumed by a later one, which
     /// keeps the first one's limits and unwinder.
-    pub(crate) fn start(limits: Limits, source: Source, unwinder: Unwinder) -> Result<&'static Self> {
+    ///
+    /// With `jemalloc_stacks`, jemalloc's own tables get the stacks as well, for its dumps.
+    pub(crate) fn start(
+        limits: Limits,
+        source: Source,
+        unwinder: Unwinder,
+        jemalloc_stacks: bool,
+    ) -> Result<&'static Self> {
         static STARTING: Mutex<()> = Mutex::new(());
         Self::refuse_in_child()?;
         let _one_at_a_time = STARTING.lock().unwrap_or_else(PoisonError::into_inner);
@@ -114,7 +120,9 @@ impl Collector {
             collector.resume()?;
             return Ok(collector);
         }
-        let collector: &'static Self = Box::leak(Box::new(Self::new(limits, source, unwinder, options)?));
+        // Its dumps, where they are read, must have the stacks.
+        let unwinding = Unwinding::start(unwinder, source == Source::Hooks && !jemalloc_stacks);
+        let collector: &'static Self = Box::leak(Box::new(Self::new(limits, source, unwinding, options)?));
         if source == Source::Hooks {
             hooks::install(collector)?;
         }
@@ -123,22 +131,21 @@ impl Collector {
         Ok(ONLY.get_or_init(|| collector))
     }
 
-    fn new(limits: Limits, source: Source, unwinder: Unwinder, options: ProfilingOptions) -> Result<Self> {
+    fn new(limits: Limits, source: Source, unwinding: Unwinding, options: ProfilingOptions) -> Result<Self> {
         let stacks = StackTable::new(limits.stacks)
             .map_err(|error| Error::io("reserving address space for the stack table", error))?;
         let collector = Self {
             interval: options.interval,
             source,
             stacks,
-            live: LiveSet::new(limits.live_objects),
+            live: LiveSet::new(limits.live_objects, options.interval),
             clock: CoarseClock::start(),
-            samples: AtomicU64::new(0),
             partial: AtomicU8::new(0),
             pauses: AtomicU64::new(0),
             rescales: AtomicU64::new(0),
             switched: [AtomicU64::new(0), AtomicU64::new(0)],
             fork: ForkMark::new().map_err(|error| Error::io("preparing for forks of the process", error))?,
-            unwinding: Unwinding::start(unwinder),
+            unwinding,
             capturing: Mutex::new(()),
         };
         if !options.all_threads {
@@ -168,7 +175,6 @@ impl Collector {
         let stack = self.stacks.intern(frames);
         // Counted before it is alive: what is in use never exceeds what was allocated.
         self.stacks.count(stack, &self.interval.weigh(usable));
-        self.samples.fetch_add(1, Ordering::Relaxed);
         let birth_millis = self.clock.elapsed_millis();
         self.live.insert(&NewObject { address, requested, usable, birth_millis, stack });
     }
@@ -214,9 +220,9 @@ impl Collector {
         let epoch = if end_epoch { self.live.advance_epoch() } else { self.live.epoch() };
         // Room for all at once, with what is added meanwhile: growing would copy, and leave the copies behind.
         let mut copy = LiveCopy::new(self.live.len() as usize * 9 / 8 + 1024, told_apart, epoch);
-        self.live.walk(&mut copy, LiveCopy::next_shard, LiveCopy::add);
+        self.live.copy(&mut copy);
         // After the walk: an object that is in it has been counted.
-        let (cohorts, whole) = copy.cohorts(self.interval);
+        let (cohorts, whole) = copy.cohorts(self.stacks.len() as usize + 1, self.interval);
         let mut allocated = Totals::default();
         let totals = self.stacks.totals().inspect(|totals| allocated += *totals);
         let totals = PackedTotals::pack(self.stacks.len() as usize, totals);
@@ -231,30 +237,13 @@ impl Collector {
         }
     }
 
-    /// Sums over the objects that are alive, and over those of less than `small` bytes; none is copied. `None` where jemalloc's
-    /// dumps are read instead.
-    pub(crate) fn live_sums(&self, small: u64) -> Option<[Sums; 2]> {
+    /// Sums over the objects that are alive, and over those of less than [`SMALL_BYTES`](crate::profile::SMALL_BYTES); none is
+    /// looked at. `None` where jemalloc's dumps are read instead.
+    pub(crate) fn live_sums(&self) -> Option<[Sums; 2]> {
         if self.is_quiet() || self.source != Source::Hooks {
             return None;
         }
-        // Sizes of one shard at a time: an exponential takes too long to be computed under its lock.
-        let mut state = (Vec::new(), [Sums::default(); 2]);
-        let weigh = |(sizes, [all, below]): &mut (Vec<u64>, [Sums; 2])| {
-            for usable in sizes.drain(..) {
-                let sums = self.interval.weigh(usable);
-                *all += sums;
-                if usable < small {
-                    *below += sums;
-                }
-            }
-        };
-        let make_room = |state: &mut (Vec<u64>, [Sums; 2]), room: usize| {
-            weigh(state);
-            state.0.reserve(room);
-        };
-        self.live.walk(&mut state, make_room, |(sizes, _), object| sizes.push(object.usable));
-        weigh(&mut state);
-        Some(state.1)
+        Some(self.live.sums())
     }
 
     /// Estimate of the resident bytes of the tables.
@@ -264,9 +253,7 @@ impl Collector {
 
     /// Every object of the live set, with the numbers of their stacks: what the tests compare with an oracle.
     pub(crate) fn live_objects(&self) -> Vec<LiveObject> {
-        let mut objects = Vec::new();
-        self.live.walk(&mut objects, |objects, room| objects.reserve(room), |objects, object| objects.push(*object));
-        objects
+        self.live.objects()
     }
 
     /// Stops sampling. Frees of what is alive are still noted, so the live set stays true for what is in it.
@@ -393,7 +380,7 @@ impl Collector {
             dropped_bytes,
             dropped_stacks: self.stacks.overflowed(),
             unknown_frees: self.live.unknown_frees(),
-            samples: self.samples.load(Ordering::Relaxed),
+            samples: self.live.samples(),
             tables_bytes: self.tables_bytes(),
         }
     }

@@ -4,6 +4,7 @@ use std::ffi::{c_uint, c_void};
 use std::sync::atomic::{AtomicPtr, Ordering};
 
 use super::collector::Collector;
+use super::handover;
 use crate::error::Result;
 #[cfg(feature = "cpu")]
 use crate::system::{BacktraceHook, without_sigprof};
@@ -47,7 +48,7 @@ unsafe extern "C" fn sample(
         // a u64 have the same size and alignment on the 64-bit targets that heapward supports.
         unsafe { std::slice::from_raw_parts(frames.cast::<u64>(), depth as usize) }
     };
-    keep_errno(|| collector.sampled(address as u64, requested as u64, usable as u64, frames));
+    keep_errno(|| collector.sampled(address as u64, requested as u64, usable as u64, handover::take(frames)));
 }
 
 /// jemalloc's free hook: runs before the object is freed, also in late thread-local destructors.

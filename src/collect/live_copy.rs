@@ -1,24 +1,25 @@
 //! A copy of the live set, on its way to cohorts.
 
-use hashbrown::HashTable;
+use std::collections::HashMap;
 
-use super::hash::hash_address;
-use super::live_set::LiveObject;
+use super::stack_table::StackId;
+use super::usable_size::UsableSize;
 use crate::profile::{CohortRow, Cohorts, SMALL_BYTES, SampleInterval, Sums, Whole};
 
 /// A copy of the live set: eight bytes an object, which sort as cohorts do.
 pub(super) struct LiveCopy<'t> {
-    /// Stack, birth and size of each object: see [`LiveCopy::row`].
+    /// Stack, birth and size of each object: see [`SIZE_BITS`].
     rows: Vec<u64>,
     /// Stack, epoch and size of the objects of one shard, as they come.
-    shard: Vec<(u32, u32, u64)>,
+    shard: Vec<(u32, u32, UsableSize)>,
     sizes: Sizes,
     births: Births<'t>,
 }
 
 /// Of a row's 64 bits, from the top: the stack, the birth as the place of its epoch among those told apart, the size as
-/// its number in the order of their coming. jemalloc has some 230 sizes, and no history 4,096 snapshots.
-const BIRTH_BITS: u32 = 12;
+/// its number in the order of their coming. jemalloc's small sizes are some 40, its large ones as many as there are; no history
+/// has 4,096 snapshots.
+const BIRTH_BITS: u32 = 32 - SIZE_BITS;
 const SIZE_BITS: u32 = 20;
 
 impl<'t> LiveCopy<'t> {
@@ -34,45 +35,50 @@ impl<'t> LiveCopy<'t> {
     }
 
     /// Adds an object. Runs under a lock of the live set: what takes time or room is left for [`LiveCopy::next_shard`].
-    pub(super) fn add(&mut self, object: &LiveObject) {
+    pub(super) fn add(&mut self, stack: StackId, epoch: u32, usable: UsableSize) {
         // What was born after the epoch ended belongs to the next snapshot.
-        if object.epoch <= self.births.last {
-            self.shard.push((object.stack.0, object.epoch, object.usable));
+        if epoch <= self.births.last {
+            self.shard.push((stack.0, epoch, usable));
         }
     }
 
     /// Takes up what was added so far, and makes room for `objects` more.
     pub(super) fn next_shard(&mut self, objects: usize) {
-        for (stack, epoch, usable) in self.shard.drain(..) {
-            let birth = u64::from(self.births.place(epoch)) << SIZE_BITS;
-            let size = u64::from(self.sizes.number(usable));
-            debug_assert!(size < 1 << SIZE_BITS, "sizes have no end");
-            self.rows.push(u64::from(stack) << (BIRTH_BITS + SIZE_BITS) | birth | size);
-        }
-        self.shard.reserve(objects);
+        let Self { rows, shard, sizes, births } = self;
+        // Many are born in the same epoch as the one before.
+        let mut last = (births.last, births.place(births.last));
+        rows.extend(shard.drain(..).map(|(stack, epoch, usable)| {
+            if epoch != last.0 {
+                last = (epoch, births.place(epoch));
+            }
+            let size = u64::from(sizes.number(usable));
+            u64::from(stack) << (BIRTH_BITS + SIZE_BITS) | u64::from(last.1) << SIZE_BITS | size
+        }));
+        shard.reserve(objects);
     }
 
-    /// What the copied objects make, and all of them together, but for what was allocated.
-    pub(super) fn cohorts(mut self, interval: SampleInterval) -> (Cohorts, Whole) {
+    /// What the copied objects make, of stacks with numbers below `stacks`, and all of them together, but for what was allocated.
+    pub(super) fn cohorts(mut self, stacks: usize, interval: SampleInterval) -> (Cohorts, Whole) {
         self.next_shard(0);
-        self.rows.sort_unstable();
-        let weights: Vec<Sums> = self.sizes.usable.iter().map(|&usable| interval.weigh(usable)).collect();
+        let Self { rows, sizes, births, .. } = self;
+        let sizes: Vec<u64> = sizes.usable.iter().map(|size| size.bytes()).collect();
+        let weights: Vec<Sums> = sizes.iter().map(|&usable| interval.weigh(usable)).collect();
         // By birth, then size.
-        let sizes = weights.len();
-        let mut counts = vec![0u32; (self.births.told_apart.len() + 1) * sizes];
-        let (mut stacks, mut last) = (0, None);
-        let rows = self.rows.chunk_by(|a, b| a == b).map(|same| {
-            let row = self.row(same[0], same.len());
-            let birth = bits(same[0], SIZE_BITS, BIRTH_BITS) as usize;
-            counts[birth * sizes + row.weight as usize] += row.objects;
-            stacks += usize::from(last.replace(row.stack) != Some(row.stack));
-            row
+        let mut counts = vec![0u32; (births.told_apart.len() + 1) * weights.len()];
+        let (mut holding, mut last) = (0, None);
+        let objects = rows.len();
+        let sorted = ByStack::sort(rows, stacks);
+        let rows = sorted.runs().map(|(stack, cell, objects)| {
+            let (birth, weight) = (cell >> SIZE_BITS, cell & ((1 << SIZE_BITS) - 1));
+            counts[birth as usize * weights.len() + weight as usize] += objects;
+            holding += usize::from(last.replace(stack) != Some(stack));
+            CohortRow { stack, epoch: births.epoch(birth), weight, objects }
         });
-        let cohorts = Cohorts::pack(self.rows.len(), rows, weights.clone());
-        let mut whole = Whole { stacks, ..Whole::default() };
-        for (counts, birth) in counts.chunks(sizes.max(1)).zip(0..) {
+        let cohorts = Cohorts::pack(objects, rows, weights.clone());
+        let mut whole = Whole { stacks: holding, ..Whole::default() };
+        for (counts, birth) in counts.chunks(weights.len().max(1)).zip(0..) {
             let mut born = Sums::default();
-            for ((&count, &usable), weight) in counts.iter().zip(&self.sizes.usable).zip(&weights) {
+            for ((&count, &usable), weight) in counts.iter().zip(&sizes).zip(&weights) {
                 let sums = weight.times(count);
                 born += sums;
                 if usable < SMALL_BYTES {
@@ -80,24 +86,62 @@ impl<'t> LiveCopy<'t> {
                 }
             }
             if born.objects > 0 {
-                whole.births.push((self.births.epoch(birth), born));
+                whole.births.push((births.epoch(birth), born));
             }
         }
         (cohorts, whole)
     }
-
-    fn row(&self, row: u64, objects: usize) -> CohortRow {
-        CohortRow {
-            stack: (row >> (BIRTH_BITS + SIZE_BITS)) as u32,
-            epoch: self.births.epoch(bits(row, SIZE_BITS, BIRTH_BITS)),
-            weight: bits(row, 0, SIZE_BITS),
-            objects: objects as u32,
-        }
-    }
 }
 
-fn bits(row: u64, from: u32, count: u32) -> u32 {
-    (row >> from) as u32 & ((1 << count) - 1)
+/// Rows by stack; of each, birth and size in order.
+struct ByStack {
+    /// Where the cells of each stack end.
+    ends: Vec<u32>,
+    /// The lower half of each row.
+    cells: Vec<u32>,
+}
+
+impl ByStack {
+    /// Of rows with stacks below `stacks`; any other is left out. Stacks are numbered without holes, so they are counted and
+    /// not compared: a comparing sort took a quarter of a snapshot.
+    fn sort(rows: Vec<u64>, stacks: usize) -> Self {
+        let stack = |row: u64| (row >> 32) as usize;
+        let mut ends = vec![0u32; stacks];
+        for &row in &rows {
+            if let Some(count) = ends.get_mut(stack(row)) {
+                *count += 1;
+            }
+        }
+        let mut start = 0;
+        for end in &mut ends {
+            start += std::mem::replace(end, start);
+        }
+        let mut cells = vec![0u32; start as usize];
+        for &row in &rows {
+            if let Some(end) = ends.get_mut(stack(row)) {
+                cells[*end as usize] = row as u32;
+                *end += 1;
+            }
+        }
+        drop(rows);
+        let mut start = 0;
+        for &end in &ends {
+            if end - start > 1 {
+                cells[start as usize..end as usize].sort_unstable();
+            }
+            start = end;
+        }
+        Self { ends, cells }
+    }
+
+    /// Stack, birth and size, and how many objects have these.
+    fn runs(&self) -> impl Iterator<Item = (u32, u32, u32)> {
+        let starts = std::iter::once(&0).chain(&self.ends);
+        starts.zip(&self.ends).zip(0..).flat_map(|((&start, &end), stack)| {
+            let cells = &self.cells[start as usize..end as usize];
+            cells.chunk_by(|a, b| a == b).map(move |same| (stack, same[0], same.len() as u32))
+        })
+    }
 }
 
 /// When objects were born, as far as it is told apart.
@@ -126,30 +170,49 @@ impl<'t> Births<'t> {
     }
 }
 
-/// The sizes that were met, numbered as they come.
-#[derive(Default)]
+/// How many sizes are found without a search.
+const NEAR: usize = 256;
+
+/// The sizes that were met, numbered as they come. Where there are more than fit into a row, which a heap of a terabyte could
+/// have, the rest have the number of the last.
 struct Sizes {
-    usable: Vec<u64>,
-    numbers: HashTable<u32>,
-    last: Option<(u64, u32)>,
+    usable: Vec<UsableSize>,
+    numbers: HashMap<u32, u32>,
+    /// Code and number of those met last, by the low bits of the code.
+    near: [Option<(u32, u32)>; NEAR],
+}
+
+impl Default for Sizes {
+    fn default() -> Self {
+        Self { usable: Vec::new(), numbers: HashMap::new(), near: [None; NEAR] }
+    }
 }
 
 impl Sizes {
-    fn number(&mut self, usable: u64) -> u32 {
-        match self.last {
-            // Many have the size of the one before.
-            Some((last, number)) if last == usable => return number,
-            _ => {}
+    #[inline]
+    fn number(&mut self, usable: UsableSize) -> u32 {
+        let code = usable.code();
+        // Bytes are multiples of 16 mostly, and pages are not.
+        let near = (code ^ code >> 4) as usize % NEAR;
+        match self.near[near] {
+            Some((known, number)) if known == code => number,
+            _ => {
+                let number = self.look_up(usable);
+                self.near[near] = Some((code, number));
+                number
+            }
         }
-        let Self { usable: known, numbers, last } = self;
-        let size = |&number: &u32| known.get(number as usize).copied().unwrap_or_default();
-        let entry =
-            numbers.entry(hash_address(usable), |number| size(number) == usable, |number| hash_address(size(number)));
-        let number = *entry.or_insert(known.len() as u32).get();
-        if number as usize == known.len() {
-            known.push(usable);
+    }
+
+    fn look_up(&mut self, usable: UsableSize) -> u32 {
+        let last = self.usable.len() as u32;
+        if last >> SIZE_BITS > 0 {
+            return self.numbers.get(&usable.code()).copied().unwrap_or(last - 1);
         }
-        *last = Some((usable, number));
+        let number = *self.numbers.entry(usable.code()).or_insert(last);
+        if number == last {
+            self.usable.push(usable);
+        }
         number
     }
 }
@@ -157,7 +220,6 @@ impl Sizes {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::collect::StackId;
 
     #[test]
     fn epochs_between_two_that_are_told_apart_are_one() {
@@ -178,29 +240,20 @@ mod tests {
     #[test]
     fn a_copy_has_a_row_for_each_stack_birth_and_size() {
         let mut copy = LiveCopy::new(0, &[3], 5);
-        let objects = [
-            (7, 1, 64),
-            (u32::MAX, 5, 32),
-            (7, 4, 64),
-            (7, 3, 64),
-            (7, 0, 16),
-            (7, 6, 64),
-            (1, 2, 1 << 40),
-            (7, 4, 64),
-        ];
+        let objects =
+            [(7, 1, 64), (9, 5, 32), (7, 4, 64), (7, 3, 64), (7, 0, 16), (7, 6, 64), (1, 2, 1 << 40), (7, 4, 64)];
         for shard in objects.chunks(3) {
             copy.next_shard(shard.len());
             for &(stack, epoch, usable) in shard {
-                let stack = StackId(stack);
-                copy.add(&LiveObject { address: 8, requested: usable, usable, birth_millis: 0, stack, epoch });
+                copy.add(StackId(stack), epoch, UsableSize::of(usable).unwrap());
             }
         }
         let interval = SampleInterval::from_lg(12).unwrap();
-        let (cohorts, whole) = copy.cohorts(interval);
+        let (cohorts, whole) = copy.cohorts(10, interval);
         let found: Vec<_> =
             cohorts.iter().map(|cohort| (cohort.stack, cohort.epoch, cohort.live.objects, cohort.live.bytes)).collect();
         // The one of epoch 6 was born after the copy's last.
-        let expect = [(1, 3, 1, 1 << 40), (7, 3, 3, 64 + 64 + 16), (7, 5, 2, 128), (u32::MAX, 5, 1, 32)];
+        let expect = [(1, 3, 1, 1 << 40), (7, 3, 3, 64 + 64 + 16), (7, 5, 2, 128), (9, 5, 1, 32)];
         assert_eq!(found, expect);
         let births: Vec<_> = whole.births.iter().map(|(epoch, sums)| (*epoch, sums.objects, sums.bytes)).collect();
         assert_eq!(births, [(3, 4, (1 << 40) + 144), (5, 3, 160)]);
@@ -210,8 +263,20 @@ mod tests {
     #[test]
     fn sizes_have_numbers_from_zero() {
         let mut sizes = Sizes::default();
-        let numbers: Vec<u32> = [16, 16, 4096, 16, 32, 4096].into_iter().map(|usable| sizes.number(usable)).collect();
+        // The third has the place of the first.
+        let met = [16, 16, 16 + (1 << 16), 16, 1 << 30, 16 + (1 << 16)].map(|usable| UsableSize::of(usable).unwrap());
+        let numbers: Vec<u32> = met.into_iter().map(|usable| sizes.number(usable)).collect();
         assert_eq!(numbers, [0, 0, 1, 0, 2, 1]);
-        assert_eq!(sizes.usable, [16, 4096, 32]);
+        assert_eq!(sizes.usable, [met[0], met[2], met[4]]);
+    }
+
+    #[test]
+    fn sizes_that_do_not_fit_have_the_number_of_the_last() {
+        let mut sizes = Sizes::default();
+        let size = |pages: u32| UsableSize::of(u64::from(pages) << 12).unwrap();
+        let most = 1 << SIZE_BITS;
+        let numbers: Vec<u32> = (1..=most + 2).map(|pages| sizes.number(size(pages))).collect();
+        assert!(numbers.iter().zip(0..).all(|(&number, met)| number == met.min(most - 1)));
+        assert_eq!(sizes.number(size(7)), 6);
     }
 }

@@ -31,7 +31,7 @@ const PROBES: usize = 256;
 
 /// Estimates are summed as integers, rounded up, so that what is in use never exceeds what was allocated: bytes whole,
 /// of which a sample stands for at least R; objects in units of 2^-12, of which 64 bits hold 4·10^15.
-const OBJECT_FRACTION: f64 = 4096.0;
+const OBJECT_FRACTION: u64 = 4096;
 
 /// Of most systems; where pages are larger, more is resident than the estimate says.
 const PAGE_BYTES: f64 = 4096.0;
@@ -141,7 +141,7 @@ impl StackTable {
     pub(crate) fn count(&self, id: StackId, sample: &Sums) {
         let Some(record) = self.records.get(id.0 as usize) else { return };
         record.bytes.fetch_add(sample.bytes, Ordering::Relaxed);
-        let objects = (sample.estimated_objects * OBJECT_FRACTION).ceil() as u64;
+        let objects = (sample.estimated_objects * OBJECT_FRACTION as f64).ceil() as u64;
         record.estimated_objects.fetch_add(objects, Ordering::Relaxed);
         record.estimated_bytes.fetch_add(sample.estimated_bytes.ceil() as u64, Ordering::Relaxed);
         // Last, and released: whoever sees the count sees a record that is whole.
@@ -169,8 +169,10 @@ impl StackTable {
                 objects,
                 bytes: record.bytes.load(Ordering::Relaxed),
                 // Rounded as what is in use is: then it stays at or above that.
-                estimated_objects: (record.estimated_objects.load(Ordering::Relaxed) as f64 / OBJECT_FRACTION).round()
-                    as u64,
+                estimated_objects: {
+                    let objects = record.estimated_objects.load(Ordering::Relaxed);
+                    objects.saturating_add(OBJECT_FRACTION / 2) / OBJECT_FRACTION
+                },
                 estimated_bytes: record.estimated_bytes.load(Ordering::Relaxed),
                 freed_lifetimes_millis: record.lifetimes_millis.load(Ordering::Relaxed),
             })

@@ -108,6 +108,14 @@ impl Builder {
         self
     }
 
+    /// Whether jemalloc's own dumps (`prof.dump`, and what reads them) tell stacks. Otherwise jemalloc is told that all are one
+    /// frame, `heapward_keeps_the_stacks`, which spares it the work, the memory and a lock of all threads.
+    /// Default `false`; variable `HEAPWARD_JEMALLOC_STACKS`.
+    pub fn jemalloc_stacks(mut self, on: bool) -> Self {
+        self.config.jemalloc_stacks = on;
+        self
+    }
+
     /// When names are looked up for the addresses of a profile.
     /// Default [`Symbolize::Auto`]; variable `HEAPWARD_SYMBOLIZE`: `auto`, `never` or `always`.
     pub fn symbolize(mut self, symbolize: Symbolize) -> Self {

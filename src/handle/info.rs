@@ -78,6 +78,7 @@ pub struct LiveSample {
     pub usable: u64,
     pub epoch: u32,
     pub birth_millis: u64,
+    pub stack: u32,
     pub depth: usize,
 }
 

@@ -67,7 +67,7 @@ impl Profiler {
         let threshold = config.rss_threshold;
         let gauges = Gauges::open(Instant::now())?;
         let source = if config.use_hooks { Collector::best_source() } else { Source::Dump };
-        let collector = Collector::start(config.limits, source, config.unwinder)?;
+        let collector = Collector::start(config.limits, source, config.unwinder, config.jemalloc_stacks)?;
         let mut workers = Workers::start(config, collector, gauges, &slot)?;
         if let Some(server) = &mut server {
             close_in_child(server.descriptor());
@@ -276,6 +276,7 @@ impl Profiler {
         let sample = |object: LiveObject| LiveSample {
             address: object.address,
             requested: object.requested,
+            stack: object.stack.0,
             usable: object.usable,
             epoch: object.epoch,
             birth_millis: object.birth_millis,

@@ -1,6 +1,7 @@
 //! What stacks allocated in an epoch and still hold.
 
-use super::{Sums, leb128};
+use super::Sums;
+use super::leb128::{self, Writer, unzigzag, zigzag};
 
 /// Objects of one size that one stack allocated in one epoch and still held when the snapshot was taken.
 /// What the samples stand for is not kept, as it follows from the size.
@@ -43,25 +44,25 @@ pub(crate) struct Cohort {
 impl Cohorts {
     /// Of `rows`, sorted by stack, epoch and weight, about `count` of them, each of a weight that there is.
     pub(crate) fn pack(count: usize, rows: impl Iterator<Item = CohortRow>, weights: Vec<Sums>) -> Self {
-        let mut bytes = Vec::with_capacity(count * USUAL_BYTES);
-        let mut previous = 0;
+        let mut numbers = Writer::with_capacity(count * USUAL_BYTES);
+        let mut before = (0, 0);
         for CohortRow { stack, epoch, weight, objects } in rows {
-            let stack_step = stack.wrapping_sub(previous);
-            previous = stack;
-            leb128::push(&mut bytes, [stack_step, epoch, weight, objects].map(u64::from));
+            let stack_step = u64::from(stack.wrapping_sub(before.0));
+            let epoch_step = zigzag(i64::from(epoch) - before.1);
+            before = (stack, i64::from(epoch));
+            numbers.push([stack_step, epoch_step, u64::from(weight), u64::from(objects)]);
         }
-        bytes.shrink_to_fit();
-        Self { rows: bytes, weights }
+        Self { rows: numbers.finish(), weights }
     }
 
     fn rows(&self) -> impl Iterator<Item = CohortRow> {
         let mut rest = self.rows.as_slice();
-        let mut previous = 0u32;
+        let (mut stack, mut epoch) = (0u32, 0);
         std::iter::from_fn(move || {
-            let mut number = || leb128::pop(&mut rest).map(|number| number as u32);
-            let stack = previous.wrapping_add(number()?);
-            previous = stack;
-            Some(CohortRow { stack, epoch: number()?, weight: number()?, objects: number()? })
+            let mut number = || leb128::pop(&mut rest);
+            stack = stack.wrapping_add(number()? as u32);
+            epoch += unzigzag(number()?);
+            Some(CohortRow { stack, epoch: epoch as u32, weight: number()? as u32, objects: number()? as u32 })
         })
     }
 

@@ -1,6 +1,6 @@
 //! What stacks ever allocated.
 
-use super::leb128;
+use super::leb128::{self, Writer};
 
 /// Everything one stack ever allocated, freed or not.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -37,24 +37,23 @@ pub(crate) struct PackedTotals {
     bytes: Vec<u8>,
 }
 
-/// Bytes that are reserved for a stack.
-const USUAL_BYTES: usize = 20;
+/// Bytes that are reserved for a stack at first: what a few samples of one size take. Some need twice as many, for which there
+/// is time; room that is not needed would be memory when there is none.
+const LEAST_BYTES: usize = 8;
 
 impl PackedTotals {
     /// Of `totals`, sorted by stack, about `count` of them.
     pub(crate) fn pack(count: usize, totals: impl Iterator<Item = Totals>) -> Self {
-        let mut bytes = Vec::with_capacity(count * USUAL_BYTES);
+        let mut numbers = Writer::with_capacity(count * LEAST_BYTES);
         let mut previous = 0;
         for totals in totals {
             let Totals { stack, objects, bytes: sampled, estimated_objects, estimated_bytes, freed_lifetimes_millis } =
                 totals;
             let stack_step = u64::from(stack.wrapping_sub(previous));
             previous = stack;
-            let numbers = [stack_step, objects, sampled, estimated_objects, estimated_bytes, freed_lifetimes_millis];
-            leb128::push(&mut bytes, numbers);
+            numbers.push([stack_step, objects, sampled, estimated_objects, estimated_bytes, freed_lifetimes_millis]);
         }
-        bytes.shrink_to_fit();
-        Self { bytes }
+        Self { bytes: numbers.finish() }
     }
 
     /// One for each stack, sorted by stack.
@@ -116,6 +115,6 @@ mod tests {
             freed_lifetimes_millis: 120_000,
         };
         let packed = PackedTotals::pack(1000, (1..=1000).map(total));
-        assert!(packed.size_bytes() <= 1000 * USUAL_BYTES, "{}", packed.size_bytes());
+        assert!(packed.size_bytes() <= 1000 * 20, "{}", packed.size_bytes());
     }
 }

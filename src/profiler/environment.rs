@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::profile::ByteSize;
 
 /// Every variable that is read.
-const VARIABLES: [&str; 16] = [
+const VARIABLES: [&str; 17] = [
     "HEAPWARD_ENABLED",
     "HEAPWARD_RSS_THRESHOLD",
     "HEAPWARD_MIN_INTERVAL",
@@ -23,6 +23,7 @@ const VARIABLES: [&str; 16] = [
     "HEAPWARD_MAX_LIVE_SAMPLES",
     "HEAPWARD_COLLECTOR",
     "HEAPWARD_UNWINDER",
+    "HEAPWARD_JEMALLOC_STACKS",
     "HEAPWARD_SYMBOLIZE",
     "HEAPWARD_SYMBOLIZE_HEADROOM",
     "HEAPWARD_DEBUG_DIRS",
@@ -73,6 +74,9 @@ pub(crate) fn apply(config: &mut Config, lookup: &dyn Fn(&str) -> Option<String>
         }
     }
     parse(lookup, "HEAPWARD_UNWINDER", &mut config.unwinder)?;
+    if let Some(text) = set("HEAPWARD_JEMALLOC_STACKS")? {
+        config.jemalloc_stacks = switch("HEAPWARD_JEMALLOC_STACKS", &text)?;
+    }
     parse(lookup, "HEAPWARD_SYMBOLIZE", &mut config.symbolize)?;
     parse(lookup, "HEAPWARD_SYMBOLIZE_HEADROOM", &mut config.symbolize_headroom)?;
     if let Some(folders) = set("HEAPWARD_DEBUG_DIRS")? {
@@ -179,6 +183,7 @@ mod tests {
         assert_eq!(apply_one("HEAPWARD_PROFILES_DIR", "off").unwrap().profiles_dir, ProfilesDir::Off);
         assert!(!apply_one("HEAPWARD_COLLECTOR", "dump").unwrap().use_hooks);
         assert_eq!(apply_one("HEAPWARD_UNWINDER", "eh_frame").unwrap().unwinder, crate::collect::Unwinder::EhFrame);
+        assert!(apply_one("HEAPWARD_JEMALLOC_STACKS", "on").unwrap().jemalloc_stacks);
         assert_eq!(apply_one("HEAPWARD_SYMBOLIZE", "never").unwrap().symbolize, crate::policy::Symbolize::Never);
         let headroom = apply_one("HEAPWARD_SYMBOLIZE_HEADROOM", "1GiB").unwrap().symbolize_headroom;
         assert_eq!(headroom, ByteSize::gib(1));

@@ -3,7 +3,7 @@
 use super::Shared;
 use crate::analysis::Own;
 use crate::collect::Source;
-use crate::profile::{Reading, SMALL_BYTES, Sums};
+use crate::profile::{Reading, Sums};
 use crate::snapshot::{Selector, Snapshot};
 
 impl Shared {
@@ -13,7 +13,7 @@ impl Shared {
         if self.collector().source() == Source::Dump {
             return (self.own_of_dumps(reading, tables), None);
         }
-        let sums = self.collector().live_sums(SMALL_BYTES);
+        let sums = self.collector().live_sums();
         let [_, small] = sums.unwrap_or_default();
         let gaps = self.collector().gaps();
         let own = Own {

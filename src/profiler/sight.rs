@@ -50,7 +50,7 @@ impl Sight {
     /// Samples from now on; an error where not everything would be seen.
     pub(super) fn open(limits: Limits) -> Result<Self> {
         let options = Profiling::probe()?;
-        let collector = Collector::start(limits, Collector::best_source(), Unwinder::Auto)?;
+        let collector = Collector::start(limits, Collector::best_source(), Unwinder::Auto, false)?;
         let begin = Counts::of(collector);
         let sight = Self { collector, was_active: options.active, begin, epoch: begin, samples: 0, allocated: 0 };
         if collector.source() == Source::Dump {

@@ -33,9 +33,10 @@ pub(super) fn start(by_frame_pointers: bool) {
 }
 
 /// Inside of `malloc`.
-pub(super) fn compare(found: &[u64], room: usize, from: u64) {
+pub(super) fn compare(found: &Frames<'_>, from: u64) {
     let mut expected = [0; ROOM];
-    let Some(expected) = expected.get_mut(..room) else { return };
+    let Some(expected) = expected.get_mut(..found.room()) else { return };
+    let found = found.as_slice();
     let mut expected = Frames::new(expected);
     libgcc::walk(from, &mut expected);
     let expected = expected.as_slice();

@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 use std::ffi::{c_uint, c_void};
+use std::mem::MaybeUninit;
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
 
@@ -12,7 +13,7 @@ use super::libgcc;
 use super::rule::Registers;
 use super::rules::{End, Frames, Rules};
 use super::stack::Stack;
-use crate::collect::hooks;
+use crate::collect::{handover, hooks};
 use crate::error::Result;
 use crate::system::loaded_code;
 
@@ -38,14 +39,21 @@ pub(super) struct Engine {
     program: Range<u64>,
     /// Whether frame pointers gave another stack than the rules, and are no longer followed.
     disproved: AtomicBool,
+    /// Whether stacks are kept from jemalloc: see [`handover`].
+    keeps_stacks: bool,
 }
 
 impl Engine {
     /// Of what is loaded now.
-    pub(super) fn new() -> Result<Self> {
+    pub(super) fn new(keeps_stacks: bool) -> Result<Self> {
         let here = Self::new as *const () as u64;
         let program = loaded_code().into_iter().flat_map(|file| file.code).find(|code| code.contains(&here));
-        Ok(Self { rules: Rules::new()?, program: program.unwrap_or_default(), disproved: AtomicBool::new(false) })
+        Ok(Self {
+            rules: Rules::new()?,
+            program: program.unwrap_or_default(),
+            disproved: AtomicBool::new(false),
+            keeps_stacks,
+        })
     }
 
     /// Has the hooks use it.
@@ -143,74 +151,67 @@ impl Engine {
     }
 }
 
-/// jemalloc's place for a stack, filled by `walk`; in a forked child, where nobody reads it, with one address.
+/// A backtrace hook's way: fills jemalloc's place for a stack by `$walk`, and hands it over as the engine says. In a forked
+/// child, where nobody reads it, with one address.
+macro_rules! hook {
+    ($name:ident, $walk:expr) => {
+        pub(super) extern "C" fn $name(
+            frames: *mut *mut c_void,
+            depth: *mut c_uint,
+            room: c_uint,
+            sp: u64,
+            fp: u64,
+            return_address: u64,
+        ) {
+            let from = registers(sp, fp, return_address);
+            fill(frames, depth, room, from, $walk);
+        }
+    };
+}
+
+hook!(walk_by_rules, |engine, from, frames| engine.walk_by_rules(from, frames));
+hook!(walk_by_frame_pointers, |engine, from, frames| engine.walk_while_believed(from, frames));
+hook!(walk_and_compare, |engine, from, frames| {
+    if comparison::is_by_frame_pointers() {
+        engine.walk_while_believed(from, frames);
+    } else {
+        engine.walk_by_rules(from, frames);
+    }
+    comparison::compare(frames, from.pc);
+});
+
 #[inline(always)]
 fn fill(
     frames: *mut *mut c_void,
     depth: *mut c_uint,
     room: c_uint,
     from: Registers,
-    walk: impl FnOnce(&'static Engine, &mut Frames<'_>),
+    walk: impl FnOnce(&'static Engine, Registers, &mut Frames<'_>),
 ) {
     if frames.is_null() || depth.is_null() {
         return;
     }
-    // SAFETY: jemalloc hands room for `room` addresses, which nobody else uses meanwhile and of which only those are read
-    // that were written; a pointer and a u64 have the same size and alignment on the targets that have this code.
-    let place = unsafe { std::slice::from_raw_parts_mut(frames.cast::<u64>(), room as usize) };
-    let mut frames = Frames::new(place);
+    // SAFETY: jemalloc hands room for `room` addresses, written or not, which nobody else uses meanwhile; a pointer and a u64
+    // have the same size and alignment on the targets that have this code.
+    let place = unsafe { std::slice::from_raw_parts_mut(frames.cast::<MaybeUninit<u64>>(), room as usize) };
+    let mut found = Frames::in_place(place);
+    let mut keep = false;
     match Engine::installed() {
-        Some(engine) if !hooks::is_quiet() => walk(engine, &mut frames),
+        Some(engine) if !hooks::is_quiet() => {
+            walk(engine, from, &mut found);
+            keep = engine.keeps_stacks;
+        }
         _ => {
-            frames.push(from.pc);
+            found.push(from.pc);
         }
     }
-    let len = frames.len() as c_uint;
+    let mut len = found.len();
+    if keep && len > 0 {
+        // SAFETY: jemalloc's place, a thread's own for as long as the thread is sampled, of which the walk wrote `len` addresses.
+        len = unsafe { handover::keep(frames.cast(), len) };
+    }
     // SAFETY: jemalloc's place for the number of addresses.
-    unsafe { *depth = len };
-}
-
-pub(super) extern "C" fn walk_by_rules(
-    frames: *mut *mut c_void,
-    depth: *mut c_uint,
-    room: c_uint,
-    sp: u64,
-    fp: u64,
-    return_address: u64,
-) {
-    let from = registers(sp, fp, return_address);
-    fill(frames, depth, room, from, |engine, frames| engine.walk_by_rules(from, frames));
-}
-
-pub(super) extern "C" fn walk_by_frame_pointers(
-    frames: *mut *mut c_void,
-    depth: *mut c_uint,
-    room: c_uint,
-    sp: u64,
-    fp: u64,
-    return_address: u64,
-) {
-    let from = registers(sp, fp, return_address);
-    fill(frames, depth, room, from, |engine, frames| engine.walk_while_believed(from, frames));
-}
-
-pub(super) extern "C" fn walk_and_compare(
-    frames: *mut *mut c_void,
-    depth: *mut c_uint,
-    room: c_uint,
-    sp: u64,
-    fp: u64,
-    return_address: u64,
-) {
-    let from = registers(sp, fp, return_address);
-    fill(frames, depth, room, from, |engine, frames| {
-        if comparison::is_by_frame_pointers() {
-            engine.walk_while_believed(from, frames);
-        } else {
-            engine.walk_by_rules(from, frames);
-        }
-        comparison::compare(frames.as_slice(), room as usize, from.pc);
-    });
+    unsafe { *depth = len as c_uint };
 }
 
 #[cfg(test)]
@@ -237,7 +238,7 @@ pub(super) mod tests {
 
     #[test]
     fn frame_pointers_that_lie_are_found_out() {
-        let engine: &'static Engine = Box::leak(Box::new(Engine::new().unwrap()));
+        let engine: &'static Engine = Box::leak(Box::new(Engine::new(true).unwrap()));
         // As most builds are; one with frame pointers throughout has nothing to find out.
         let lie = self_test::judge(engine).frame_pointers.is_err();
         assert!(!engine.is_disproved());

@@ -78,7 +78,8 @@ pub(crate) struct UnwindFigures {
 
 impl Unwinding {
     /// Tries them out, and has jemalloc use the best that works from `asked` on.
-    pub(super) fn start(asked: Unwinder) -> Self {
+    /// `keep_stacks` from jemalloc, which is told one frame for all.
+    pub(super) fn start(asked: Unwinder, keep_stacks: bool) -> Self {
         let mut unwinding = Self {
             asked,
             chosen: Unwinder::Jemalloc,
@@ -89,7 +90,7 @@ impl Unwinding {
         let not_asked = || Err(format!("not tried: {asked} was asked for (HEAPWARD_UNWINDER)"));
         let verdict = match asked {
             Unwinder::Jemalloc => Verdict { rules: not_asked(), frame_pointers: not_asked() },
-            _ => unwinding.judge(),
+            _ => unwinding.judge(keep_stacks),
         };
         let frame_pointers = if asked == Unwinder::EhFrame { not_asked() } else { verdict.frame_pointers };
         let tried = [(Unwinder::FramePointers, frame_pointers), (Unwinder::EhFrame, verdict.rules)];
@@ -102,7 +103,7 @@ impl Unwinding {
         unwinding
     }
 
-    fn judge(&mut self) -> Verdict {
+    fn judge(&mut self, keep_stacks: bool) -> Verdict {
         let refuse = |reason: String| Verdict { rules: Err(reason.clone()), frame_pointers: Err(reason) };
         if !entry::SUPPORTED {
             return refuse(format!("there is none for this processor ({})", std::env::consts::ARCH));
@@ -110,7 +111,7 @@ impl Unwinding {
         if !Profiling::has_backtrace_hook() {
             return refuse("this jemalloc lets no other unwinder in (experimental.hooks.prof_backtrace)".to_owned());
         }
-        match Engine::new() {
+        match Engine::new(keep_stacks) {
             Ok(engine) => {
                 let engine: &'static Engine = Box::leak(Box::new(engine));
                 self.engine = Some(engine);

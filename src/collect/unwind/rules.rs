@@ -1,6 +1,7 @@
 //! The rules of all that is loaded: those that are known, and how an unknown one is looked up.
 
 use std::cell::UnsafeCell;
+use std::mem::MaybeUninit;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
@@ -221,12 +222,19 @@ pub(super) enum End {
 /// Where the addresses go, leaf first.
 #[derive(Debug)]
 pub(super) struct Frames<'a> {
-    room: &'a mut [u64],
+    room: &'a mut [MaybeUninit<u64>],
+    /// So many of them were written.
     len: usize,
 }
 
 impl<'a> Frames<'a> {
     pub(super) fn new(room: &'a mut [u64]) -> Self {
+        // SAFETY: the same place, in which only numbers are ever written.
+        Self::in_place(unsafe { std::slice::from_raw_parts_mut(room.as_mut_ptr().cast(), room.len()) })
+    }
+
+    /// In a place of which nothing need have been written.
+    pub(super) fn in_place(room: &'a mut [MaybeUninit<u64>]) -> Self {
         Self { room, len: 0 }
     }
 
@@ -234,7 +242,7 @@ impl<'a> Frames<'a> {
     #[inline(always)]
     pub(super) fn push(&mut self, address: u64) -> bool {
         if let Some(place) = self.room.get_mut(self.len) {
-            *place = address;
+            place.write(address);
             self.len += 1;
         }
         self.len < self.room.len()
@@ -244,12 +252,19 @@ impl<'a> Frames<'a> {
         self.len
     }
 
+    /// How many there can be.
+    pub(super) fn room(&self) -> usize {
+        self.room.len()
+    }
+
     pub(super) fn clear(&mut self) {
         self.len = 0;
     }
 
     pub(super) fn as_slice(&self) -> &[u64] {
-        self.room.get(..self.len).unwrap_or_default()
+        let written = self.room.get(..self.len).unwrap_or_default();
+        // SAFETY: `push` wrote them.
+        unsafe { std::slice::from_raw_parts(written.as_ptr().cast(), written.len()) }
     }
 }
 
