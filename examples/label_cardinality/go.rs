@@ -1,0 +1,49 @@
+//! Figures of Go's client, to compare with. They were given by the first users of this study, not measured here.
+
+use crate::cell::{Kind, Library};
+use crate::study::CellResult;
+use crate::table::Table;
+use crate::text::{count, mib};
+
+/// Kind, label sets, what the users read off Go's heap profile, and what a later run of theirs read there and counted exactly.
+const GIVEN: [(Kind, usize, &str, &str, &str); 8] = [
+    (Kind::Counter, 25_000, "21,267 kB", "10.8 MB", "14.2 MB"),
+    (Kind::Counter, 50_000, "32,551 kB", "29.3 MB", "27.0 MB"),
+    (Kind::Counter, 75_000, "47,127 kB", "44.5 MB", "40.6 MB"),
+    (Kind::Counter, 100_000, "55.5 MB", "60.0 MB", "52.6 MB"),
+    (Kind::Gauge, 25_000, "18,707 kB", "", ""),
+    (Kind::Gauge, 100_000, "56.5 MB", "42.5 MB", "49.5 MB"),
+    (Kind::Histogram, 25_000, "29 MB", "", ""),
+    (Kind::Histogram, 100_000, "99 MB", "", ""),
+];
+
+pub fn compare(results: &[CellResult]) {
+    println!("## Beside Go's client\n");
+    println!(
+        "Go's figures are as given by those who first asked what labels cost: read off its heap profile, and, run again on this \
+         kind of machine, read off beside its exact heap. They were not measured here, their buckets and values of labels may \
+         be others, and a Go heap holds what is not collected yet. Of the crates it is the exact growth, in MiB, which pprof \
+         calls MB.\n"
+    );
+    let [first, second, third] = Library::ALL.map(Library::name);
+    let mut table = Table::new(["kind", "label sets", "Go, given", "again", "its exact heap", first, second, third]);
+    for (kind, label_sets, given, again, exact) in GIVEN {
+        let measured = |library| {
+            let result = results.iter().find(|it| {
+                it.cell.library == library
+                    && it.cell.kind == kind
+                    && it.cell.label_sets == label_sets
+                    && it.cell.observations == 1
+            });
+            result.map_or(String::new(), |it| mib(it.average.figures.exact))
+        };
+        let [first, second, third] = Library::ALL.map(measured);
+        let text = str::to_owned;
+        table.row([text(kind.title()), count(label_sets), text(given), text(again), text(exact), first, second, third]);
+    }
+    println!("{table}");
+    println!(
+        "Go's profile was off its own exact heap by up to 24%, and did not say so: it has no interval. heapward's estimates \
+         come with one, and with finer samples (Go takes one in 512 KiB)."
+    );
+}

@@ -1,0 +1,39 @@
+//! Numbers as people read them.
+
+/// With so many decimals, and commas between thousands.
+pub fn number(value: f64, decimals: usize) -> String {
+    let plain = format!("{:.decimals$}", value.abs());
+    let whole = plain.find('.').unwrap_or(plain.len());
+    let mut text = String::from(if value < 0.0 { "-" } else { "" });
+    for (at, character) in plain.chars().enumerate() {
+        if at > 0 && at < whole && (whole - at).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(character);
+    }
+    text
+}
+
+/// A count.
+pub fn count(count: usize) -> String {
+    number(count as f64, 0)
+}
+
+/// Bytes in KiB, which pprof calls kB.
+pub fn kib(bytes: f64) -> String {
+    number(bytes / 1024.0, 0)
+}
+
+/// Bytes in MiB, which pprof calls MB.
+pub fn mib(bytes: f64) -> String {
+    number(bytes / 1_048_576.0, 1)
+}
+
+/// `a, b and c`.
+pub fn list(parts: &[String]) -> String {
+    match parts {
+        [] => String::new(),
+        [one] => one.clone(),
+        [first @ .., last] => format!("{} and {last}", first.join(", ")),
+    }
+}
