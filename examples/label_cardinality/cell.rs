@@ -68,17 +68,6 @@ impl Kind {
         }
     }
 
-    /// As headings say it.
-    pub fn title(self) -> &'static str {
-        match self {
-            Self::Counter => "Counter",
-            Self::Gauge => "Gauge",
-            Self::Histogram => "Histogram",
-            Self::Summary => "Summary",
-            Self::PendingHistogram => "Histogram before upkeep",
-        }
-    }
-
     /// Whether it is told more than its present value.
     pub fn observes(self) -> bool {
         !matches!(self, Self::Counter | Self::Gauge)

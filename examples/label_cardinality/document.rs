@@ -5,7 +5,7 @@ use crate::coverage::Coverage;
 use crate::figures::Figures;
 use crate::study::{CellResult, Study};
 use crate::table::Table;
-use crate::text::{count, kib, number};
+use crate::text::{count, kib, number, title};
 use crate::{go, growth, machine};
 
 pub fn print(study: &Study, results: &[CellResult]) {
@@ -39,8 +39,7 @@ fn introduce(study: &Study, results: &[CellResult]) {
          sets. Each figure is the average of {} run{}, each in a process of its own, with one sample in {} bytes. *Estimate* \
          and *95% interval* are heapward's, of what the heap grew by (`Profiler::diff_live`); the interval is that of the \
          average. *Exact* is what jemalloc counted for the thread that did it, `thread.allocated` less \
-         `thread.deallocated`. Both are usable sizes: what the allocator set aside for an object, which is up to a quarter \
-         more than was asked for. KiB are what pprof calls kB.\n",
+         `thread.deallocated`. Both are usable sizes: what the allocator set aside for an object, which is more than was asked for. KiB are what pprof calls kB.\n",
         study.runs,
         if study.runs == 1 { "" } else { "s" },
         number(results[0].average.figures.sample_interval, 0)
@@ -58,7 +57,7 @@ fn print_kind(kind: Kind, results: &[&CellResult]) {
     };
     let by_label_sets = of_kind(false);
     if !by_label_sets.is_empty() {
-        println!("### {}\n", kind.title());
+        println!("### {}\n", title(kind));
         println!("{}", table("label sets", &by_label_sets, |result| result.cell.label_sets));
         if by_label_sets.len() > 1 {
             println!("{}\n", growth::by_label_sets(&by_label_sets));
@@ -66,7 +65,7 @@ fn print_kind(kind: Kind, results: &[&CellResult]) {
     }
     let by_observations = of_kind(true);
     if let Some(first) = by_observations.first() {
-        println!("### {}, {} label sets\n", kind.title(), count(first.cell.label_sets));
+        println!("### {}, {} label sets\n", title(kind), count(first.cell.label_sets));
         println!("{}", table("observations of each", &by_observations, |result| result.cell.observations));
         if by_observations.len() > 1 {
             println!("{}\n", growth::by_observations(&by_observations));

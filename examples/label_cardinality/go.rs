@@ -3,7 +3,7 @@
 use crate::cell::{Kind, Library};
 use crate::study::CellResult;
 use crate::table::Table;
-use crate::text::{count, mib};
+use crate::text::{count, mib, title};
 
 /// Kind, label sets, what the users read off Go's heap profile, and what a later run of theirs read there and counted exactly.
 const GIVEN: [(Kind, usize, &str, &str, &str); 8] = [
@@ -39,7 +39,7 @@ pub fn compare(results: &[CellResult]) {
         };
         let [first, second, third] = Library::ALL.map(measured);
         let text = str::to_owned;
-        table.row([text(kind.title()), count(label_sets), text(given), text(again), text(exact), first, second, third]);
+        table.row([text(title(kind)), count(label_sets), text(given), text(again), text(exact), first, second, third]);
     }
     println!("{table}");
     println!(

@@ -1,4 +1,6 @@
-//! Numbers as people read them.
+//! Numbers and names as people read them.
+
+use crate::cell::Kind;
 
 /// With so many decimals, and commas between thousands.
 pub fn number(value: f64, decimals: usize) -> String {
@@ -35,5 +37,16 @@ pub fn list(parts: &[String]) -> String {
         [] => String::new(),
         [one] => one.clone(),
         [first @ .., last] => format!("{} and {last}", first.join(", ")),
+    }
+}
+
+/// A kind, as headings say it.
+pub fn title(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Counter => "Counter",
+        Kind::Gauge => "Gauge",
+        Kind::Histogram => "Histogram",
+        Kind::Summary => "Summary",
+        Kind::PendingHistogram => "Histogram before upkeep",
     }
 }

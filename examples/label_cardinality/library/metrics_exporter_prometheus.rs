@@ -20,18 +20,18 @@ pub fn fill(cell: Cell) -> Result<Kept, Box<dyn Error>> {
     let sets = label_sets(cell.label_sets);
     with_local_recorder(&recorder, || match cell.kind {
         Kind::Counter => {
-            for [foo, bar, baz] in sets {
-                counter!(NAME, "foo" => foo, "bar" => bar, "baz" => baz).increment(1);
+            for [first, second, third] in sets {
+                counter!(NAME, "foo" => first, "bar" => second, "baz" => third).increment(1);
             }
         }
         Kind::Gauge => {
-            for [foo, bar, baz] in sets {
-                gauge!(NAME, "foo" => foo, "bar" => bar, "baz" => baz).set(1.0);
+            for [first, second, third] in sets {
+                gauge!(NAME, "foo" => first, "bar" => second, "baz" => third).set(1.0);
             }
         }
         Kind::Histogram | Kind::Summary | Kind::PendingHistogram => {
-            for [foo, bar, baz] in sets {
-                let histogram = histogram!(NAME, "foo" => foo, "bar" => bar, "baz" => baz);
+            for [first, second, third] in sets {
+                let histogram = histogram!(NAME, "foo" => first, "bar" => second, "baz" => third);
                 observations(cell.observations).for_each(|seconds| histogram.record(seconds));
             }
         }

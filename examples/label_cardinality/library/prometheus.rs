@@ -14,23 +14,23 @@ pub fn fill(cell: Cell) -> Result<Kept, Box<dyn Error>> {
         Kind::Counter => {
             let counters = CounterVec::new(Opts::new(NAME, HELP), &LABELS)?;
             registry.register(Box::new(counters.clone()))?;
-            for [foo, bar, baz] in label_sets(cell.label_sets) {
-                counters.with_label_values(&[&foo, &bar, &baz]).inc();
+            for values in label_sets(cell.label_sets) {
+                counters.with_label_values(&values).inc();
             }
         }
         Kind::Gauge => {
             let gauges = GaugeVec::new(Opts::new(NAME, HELP), &LABELS)?;
             registry.register(Box::new(gauges.clone()))?;
-            for [foo, bar, baz] in label_sets(cell.label_sets) {
-                gauges.with_label_values(&[&foo, &bar, &baz]).set(1.0);
+            for values in label_sets(cell.label_sets) {
+                gauges.with_label_values(&values).set(1.0);
             }
         }
         Kind::Histogram => {
             let options = HistogramOpts::new(NAME, HELP).buckets(BUCKETS.to_vec());
             let histograms = HistogramVec::new(options, &LABELS)?;
             registry.register(Box::new(histograms.clone()))?;
-            for [foo, bar, baz] in label_sets(cell.label_sets) {
-                let histogram = histograms.with_label_values(&[&foo, &bar, &baz]);
+            for values in label_sets(cell.label_sets) {
+                let histogram = histograms.with_label_values(&values);
                 observations(cell.observations).for_each(|seconds| histogram.observe(seconds));
             }
         }

@@ -22,7 +22,8 @@ struct Labels {
 
 pub fn fill(cell: Cell) -> Result<Kept, Box<dyn Error>> {
     let mut registry = Registry::default();
-    let labels = label_sets(cell.label_sets).map(|[foo, bar, baz]| Labels { foo, bar, baz });
+    let labels =
+        label_sets(cell.label_sets).map(|[first, second, third]| Labels { foo: first, bar: second, baz: third });
     match cell.kind {
         Kind::Counter => {
             let counters = Family::<Labels, Counter>::default();
