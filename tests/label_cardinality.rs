@@ -132,6 +132,19 @@ fn the_estimate_is_the_exact_growth_where_every_object_is_a_sample() {
 }
 
 #[test]
+fn heap_prof_shows_the_cell_that_is_asked_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut command = Command::new(&*PROGRAM);
+    command.args(["--quick", "--runs", "2", "--heap-prof", "prometheus-client/counter/3000", "prometheus/gauge/1000"]);
+    let printed = run(command.current_dir(&folder));
+    assert_eq!(printed.lines().filter_map(row).count(), 1, "{printed}");
+    assert!(printed.contains(" of 2 |") && printed.contains("average of 2 runs"), "{printed}");
+    let profile = HeapProfile::read(&std::fs::read(folder.path().join("heap.prof")).unwrap()).unwrap();
+    let top = profile.top(3);
+    assert!(top.iter().any(|site| site.function.contains("prometheus_client")), "{top:#?}");
+}
+
+#[test]
 fn what_is_not_understood_is_told() {
     for (arguments, expect) in [
         (&["--quik"][..], "allowed are --quick"),

@@ -5,7 +5,7 @@ use crate::coverage::Coverage;
 use crate::figures::Figures;
 use crate::study::{CellResult, Study};
 use crate::table::Table;
-use crate::text::{count, kib, number, title};
+use crate::text::{count, kib, number, print_paragraph, title};
 use crate::{go, growth, machine};
 
 pub fn print(study: &Study, results: &[CellResult]) {
@@ -29,21 +29,23 @@ fn introduce(study: &Study, results: &[CellResult]) {
     let build = if cfg!(debug_assertions) { "debug" } else { "release" };
     let options = [(study.is_quick, " --quick"), (study.is_document, " --markdown")];
     let options: String = options.iter().filter(|(is_set, _)| *is_set).map(|(_, option)| *option).collect();
-    println!(
-        "Printed by `label_cardinality{options}` ({build} build, {}) on {}.\n",
+    print_paragraph(&format!(
+        "Printed by `label_cardinality{options}` ({build} build, {}) on {}.",
         machine::rustc(),
         machine::machine()
-    );
-    println!(
+    ));
+    let runs = match study.runs {
+        1 => "is of one run".to_owned(),
+        runs => format!("is the average of {runs} runs, each"),
+    };
+    print_paragraph(&format!(
         "The live heap of metrics with labels foo, bar and baz, where baz has as many distinct values as there are label \
-         sets. Each figure is the average of {} run{}, each in a process of its own, with one sample in {} bytes. *Estimate* \
-         and *95% interval* are heapward's, of what the heap grew by (`Profiler::diff_live`); the interval is that of the \
-         average. *Exact* is what jemalloc counted for the thread that did it, `thread.allocated` less \
-         `thread.deallocated`. Both are usable sizes: what the allocator set aside for an object, which is more than was asked for. KiB are what pprof calls kB.\n",
-        study.runs,
-        if study.runs == 1 { "" } else { "s" },
+         sets. Each figure {runs} in a process of its own, with one sample in {} bytes. *Estimate* and *95% interval* are \
+         heapward's, of what the heap grew by (`Profiler::diff_live`); the interval is that of the average. *Exact* is what \
+         jemalloc counted for the thread that did it, `thread.allocated` less `thread.deallocated`. Both are usable sizes: \
+         what the allocator set aside for an object, which is more than was asked for. KiB are what pprof calls kB.",
         number(results[0].average.figures.sample_interval, 0)
-    );
+    ));
     if study.is_document {
         print!("{}", include_str!("how_to_read.md"));
         println!();
@@ -60,7 +62,7 @@ fn print_kind(kind: Kind, results: &[&CellResult]) {
         println!("### {}\n", title(kind));
         println!("{}", table("label sets", &by_label_sets, |result| result.cell.label_sets));
         if by_label_sets.len() > 1 {
-            println!("{}\n", growth::by_label_sets(&by_label_sets));
+            print_paragraph(&growth::by_label_sets(&by_label_sets));
         }
     }
     let by_observations = of_kind(true);
@@ -68,7 +70,7 @@ fn print_kind(kind: Kind, results: &[&CellResult]) {
         println!("### {}, {} label sets\n", title(kind), count(first.cell.label_sets));
         println!("{}", table("observations of each", &by_observations, |result| result.cell.observations));
         if by_observations.len() > 1 {
-            println!("{}\n", growth::by_observations(&by_observations));
+            print_paragraph(&growth::by_observations(&by_observations));
         }
     }
 }
@@ -98,7 +100,7 @@ fn table(what: &str, results: &[&CellResult], size: fn(&CellResult) -> usize) ->
 fn judge(study: &Study, results: &[CellResult]) {
     let of_runs = Coverage::of(results.iter().flat_map(|result| &result.average.runs).map(Figures::holds));
     println!("## Do the intervals hold?\n");
-    println!(
+    let mut said = format!(
         "In {} of {} runs heapward's 95% interval held the exact growth; right intervals do so in {} to {} (99 of 100 \
          times).",
         of_runs.held,
@@ -108,8 +110,8 @@ fn judge(study: &Study, results: &[CellResult]) {
     );
     if study.runs > 1 {
         let averages = Coverage::of(results.iter().map(|result| result.average.figures.holds()));
-        println!(
-            "Of the {} averages, {} did; right ones, {} to {}.",
+        said += &format!(
+            " Of the {} averages, {} did; right ones, {} to {}.",
             averages.of,
             averages.held,
             averages.least_expected(),
@@ -118,5 +120,6 @@ fn judge(study: &Study, results: &[CellResult]) {
     }
     let errors = results.iter().flat_map(|result| &result.average.runs).map(|run| run.estimate / run.exact - 1.0);
     let largest = errors.fold(0f64, |largest, error| if error.abs() > largest.abs() { error } else { largest });
-    println!("The estimate that was farthest off in a single run was off by {:+.1}%.\n", 100.0 * largest);
+    said += &format!(" The estimate that was farthest off in a single run was off by {:+.1}%.", 100.0 * largest);
+    print_paragraph(&said);
 }

@@ -1,9 +1,10 @@
 //! Figures of Go's client, to compare with. They were given by the first users of this study, not measured here.
 
-use crate::cell::{Kind, Library};
+use crate::average::Average;
+use crate::cell::{Cell, Kind, Library};
 use crate::study::CellResult;
 use crate::table::Table;
-use crate::text::{count, mib, title};
+use crate::text::{count, list, mib, number, print_paragraph, title};
 
 /// Kind, label sets, what the users read off Go's heap profile, and what a later run of theirs read there and counted exactly.
 const GIVEN: [(Kind, usize, &str, &str, &str); 8] = [
@@ -19,31 +20,37 @@ const GIVEN: [(Kind, usize, &str, &str, &str); 8] = [
 
 pub fn compare(results: &[CellResult]) {
     println!("## Beside Go's client\n");
-    println!(
+    print_paragraph(
         "Go's figures are as given by those who first asked what labels cost: read off its heap profile, and, run again on this \
-         kind of machine, read off beside its exact heap. They were not measured here, their buckets and values of labels may \
-         be others, and a Go heap holds what is not collected yet. Of the crates it is the exact growth, in MiB, which pprof \
-         calls MB.\n"
+         kind of machine, read off beside its exact heap. They were not measured here, and their buckets and label values may be \
+         others. Of the crates it is the exact growth, in MiB, which pprof calls MB.",
     );
     let [first, second, third] = Library::ALL.map(Library::name);
     let mut table = Table::new(["kind", "label sets", "Go, given", "again", "its exact heap", first, second, third]);
     for (kind, label_sets, given, again, exact) in GIVEN {
-        let measured = |library| {
-            let result = results.iter().find(|it| {
-                it.cell.library == library
-                    && it.cell.kind == kind
-                    && it.cell.label_sets == label_sets
-                    && it.cell.observations == 1
-            });
-            result.map_or(String::new(), |it| mib(it.average.figures.exact))
-        };
+        let measured =
+            |library| find(results, library, kind, label_sets).map_or(String::new(), |it| mib(it.figures.exact));
         let [first, second, third] = Library::ALL.map(measured);
         let text = str::to_owned;
         table.row([text(title(kind)), count(label_sets), text(given), text(again), text(exact), first, second, third]);
     }
     println!("{table}");
-    println!(
-        "Go's profile was off its own exact heap by up to 24%, and did not say so: it has no interval. heapward's estimates \
-         come with one, and with finer samples (Go takes one in 512 KiB)."
-    );
+    const MANY: usize = 100_000;
+    let each = Library::ALL.iter().filter_map(|&library| {
+        let bytes = find(results, library, Kind::Counter, MANY)?.bytes_per_label_set(MANY);
+        Some(format!("{} in {}", number(bytes, 0), library.name()))
+    });
+    print_paragraph(&format!(
+        "With {} label sets a counter takes, in bytes a label set, {}. As given, Go's profile was off its own exact heap by up to \
+         24% and did not say so: it has no interval. It also takes one sample in 512 KiB, where these have one in {}
+         bytes.",
+        count(MANY),
+        list(&each.collect::<Vec<_>>()),
+        number(results[0].average.figures.sample_interval, 0)
+    ));
+}
+
+fn find(results: &[CellResult], library: Library, kind: Kind, label_sets: usize) -> Option<&Average> {
+    let wanted = Cell { library, kind, label_sets, observations: 1 };
+    results.iter().find(|result| result.cell == wanted).map(|result| &result.average)
 }

@@ -50,3 +50,19 @@ pub fn title(kind: Kind) -> &'static str {
         Kind::PendingHistogram => "Histogram before upkeep",
     }
 }
+
+/// Prints a paragraph in lines of at most 120 characters.
+pub fn print_paragraph(text: &str) {
+    let mut line = String::new();
+    for word in text.split_whitespace() {
+        if !line.is_empty() && line.chars().count() + 1 + word.chars().count() > 120 {
+            println!("{line}");
+            line.clear();
+        }
+        if !line.is_empty() {
+            line.push(' ');
+        }
+        line.push_str(word);
+    }
+    println!("{line}\n");
+}
