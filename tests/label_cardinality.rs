@@ -84,6 +84,9 @@ fn the_quick_study_holds_its_promises() {
     // And it is not off to one side: the mean of 64 has a deviation of an eighth; five of them are one in a million.
     let mean = rows.iter().map(Figures::deviations).sum::<f64>() / rows.len() as f64;
     assert!(mean.abs() < 5.0 / 8.0, "{mean} standard deviations on average:\n{printed}");
+    // Nor are the intervals much too narrow or too wide: the mean square is 1, and in one of a million studies outside of this.
+    let square = rows.iter().map(|row| row.deviations().powi(2)).sum::<f64>() / rows.len() as f64;
+    assert!((0.3..2.2).contains(&square), "{square} variances on average:\n{printed}");
 
     for said in ["linear", "Independent of observations", "Not independent of observations", "## prometheus 0."] {
         assert!(printed.contains(said), "{said} is missing:\n{printed}");
