@@ -58,9 +58,9 @@ fn to_text(open_metrics: &str) -> String {
         if let Some((name, kind)) = line.strip_prefix("# TYPE ").and_then(|rest| rest.split_once(' ')) {
             let suffix = if kind == "counter" { "_total" } else { "" };
             if let Some((_, words)) = help.take() {
-                text.push_str(&format!("# HELP {name}{suffix} {words}\n"));
+                text.extend(["# HELP ", name, suffix, " ", words, "\n"]);
             }
-            text.push_str(&format!("# TYPE {name}{suffix} {kind}\n"));
+            text.extend(["# TYPE ", name, suffix, " ", kind, "\n"]);
             continue;
         }
         text.push_str(line);
