@@ -56,8 +56,7 @@ fn what_the_examples_name_is_there() {
     let profiler = profiler().start().expect("the profiler starts");
     snapshot(&profiler);
     let metrics = common_http::ask(&profiler.routes(), "GET", "/metrics").expect(200);
-    let scraped: BTreeSet<&str> =
-        metrics.text().lines().filter(|line| !line.starts_with('#')).map(|line| name_of(line)).collect();
+    let scraped: BTreeSet<&str> = metrics.text().lines().filter(|line| !line.starts_with('#')).map(name_of).collect();
     let is_known = |name: &str| scraped.contains(name) || NOT_EVERYWHERE.contains(&name) || NOT_YET.contains(&name);
 
     for (file, text, least) in [

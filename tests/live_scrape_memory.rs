@@ -122,10 +122,10 @@ impl Scraper {
         }
     }
 
-    /// The names and labels of all samples.
+    /// The samples with labels. (What is not known at every moment is absent then: of those without, the names differ.)
     fn series(&mut self) -> BTreeSet<String> {
         let text = self.scrape(FORMATS[0]);
-        let samples = text.lines().filter(|line| !line.starts_with('#'));
+        let samples = text.lines().filter(|line| !line.starts_with('#') && line.contains('{'));
         samples.map(|line| line.rsplit_once(' ').expect("a sample and its value").0.to_owned()).collect()
     }
 
