@@ -19,11 +19,6 @@ pub(crate) enum Exposition {
 }
 
 impl Exposition {
-    /// OpenMetrics when it is asked for, else what every scraper reads.
-    pub(crate) fn accepted(accept: &str) -> Self {
-        if accept.contains("application/openmetrics-text") { Self::OpenMetrics } else { Self::Text }
-    }
-
     /// For `Content-Type`.
     pub(crate) fn content_type(self) -> &'static str {
         match self {
@@ -63,9 +58,9 @@ fn to_text(open_metrics: &str) -> String {
         if let Some((name, kind)) = line.strip_prefix("# TYPE ").and_then(|rest| rest.split_once(' ')) {
             let suffix = if kind == "counter" { "_total" } else { "" };
             if let Some((_, words)) = help.take() {
-                text.push_str(&format!("# HELP {name}{suffix} {words}\n"));
+                text.extend(["# HELP ", name, suffix, " ", words, "\n"]);
             }
-            text.push_str(&format!("# TYPE {name}{suffix} {kind}\n"));
+            text.extend(["# TYPE ", name, suffix, " ", kind, "\n"]);
             continue;
         }
         text.push_str(line);
@@ -86,15 +81,6 @@ mod tests {
             to_text(open_metrics),
             "# HELP a_bytes A.\n# TYPE a_bytes gauge\na_bytes 5\n\
              # HELP b_total B.\n# TYPE b_total counter\nb_total{x=\"y\"} 6\n"
-        );
-    }
-
-    #[test]
-    fn open_metrics_is_for_those_who_ask() {
-        assert_eq!(Exposition::accepted("*/*"), Exposition::Text);
-        assert_eq!(
-            Exposition::accepted("application/openmetrics-text;version=1.0.0,text/plain;q=0.5"),
-            Exposition::OpenMetrics
         );
     }
 }

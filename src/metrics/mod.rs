@@ -1,5 +1,6 @@
 //! The gauges for Prometheus. Label sets are fixed, and nothing is kept between two scrapes.
 
+mod accept;
 mod exposition;
 mod gauges;
 
