@@ -2,5 +2,6 @@
 
 mod exposition;
 mod gauges;
+mod system;
 
 pub(crate) use exposition::{Exposition, scrape};

@@ -1,4 +1,6 @@
-//! Time that may be asked for inside a hook: no allocation, no lock.
+//! Clocks. [`CoarseClock`] may be asked inside a hook: no allocation, no lock.
+
+use std::time::Duration;
 
 use rustix::time::{ClockId, clock_gettime};
 
@@ -25,4 +27,10 @@ fn now_millis() -> u64 {
     // allocate; the first call is `CoarseClock::start`, before there are hooks.
     let now = clock_gettime(ClockId::MonotonicCoarse);
     now.tv_sec as u64 * 1000 + now.tv_nsec as u64 / 1_000_000
+}
+
+/// CPU time that all threads of this process have had, those that ended included.
+pub(crate) fn process_cpu_time() -> Duration {
+    let time = clock_gettime(ClockId::ProcessCPUTime);
+    Duration::new(u64::try_from(time.tv_sec).unwrap_or(0), u32::try_from(time.tv_nsec).unwrap_or(0))
 }
