@@ -35,12 +35,12 @@ fn what_has_no_trend_is_hardly_ever_given_one_whatever_neighbours_share() {
     let mut random = Random::new(20_260_101);
     for count in [LEAST, 100] {
         for share in [0.0, 0.5, 0.8, 0.95, 1.0] {
-            const TRIALS: usize = 150;
+            const TRIALS: usize = 200;
             let is_trend =
                 |random: &mut Random| matches!(word(noise(count, share, random), 0.0), Word::Rising | Word::Falling);
             let wrong = (0..TRIALS).filter(|_| is_trend(&mut random)).count();
-            // 1% is meant; the correction is good for 3% where readings are few.
-            assert!(wrong * 20 <= TRIALS, "{wrong} of {TRIALS}: {count} readings that share {share}");
+            // 1% is meant.
+            assert!(wrong * 25 <= TRIALS, "{wrong} of {TRIALS}: {count} readings that share {share}");
         }
     }
 }
@@ -48,7 +48,7 @@ fn what_has_no_trend_is_hardly_ever_given_one_whatever_neighbours_share() {
 #[test]
 fn a_trend_is_found_with_its_slope() {
     let mut random = Random::new(3);
-    for share in [0.0, 0.5, 0.7] {
+    for share in [0.0, 0.3, 0.5] {
         for slope in [0.1, -0.1] {
             let mut held = 0;
             for _ in 0..30 {
@@ -126,7 +126,7 @@ fn too_few_readings_tell_nothing() {
     for count in [0, 1, LEAST - 1] {
         let trend = Trend::of(&every_second((0..count).map(|at| at as f64)), 0.0);
         assert_eq!((trend.word, trend.per_hour, trend.readings), (Word::Unclear, None, count));
-        assert_eq!(trend.why, format!("{count} readings, and it takes 40"));
+        assert_eq!(trend.why, format!("{count} readings, and it takes 50"));
     }
     let trend = Trend::of(&[(5.0, 1.0); 50], 0.0);
     assert_eq!((trend.word, &*trend.why), (Word::Unclear, "no time passed between the readings"));
