@@ -4,7 +4,7 @@ mod common_http;
 
 use std::collections::BTreeSet;
 use std::hint::black_box;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use common_http::{Client, wait_for};
 use heapward::{ByteSize, Profiler};
@@ -48,6 +48,7 @@ fn monitoring_keeps_its_promises() {
     the_machine_is_as_the_kernel_says(&client);
     snapshots_show_their_largest_sites(&client);
     readings_show_what_rises(&client);
+    a_walk_is_told_again_for_a_second(&client);
     slow_operations_are_told(&client);
     what_is_not_allowed_is_refused(&client);
 
@@ -214,6 +215,24 @@ fn readings_show_what_rises(client: &Client) {
     assert!(top.len() <= 10, "{top:?}");
     assert!(top.iter().any(|site| site["function"].as_str().unwrap().contains("readings_show_what_rises")), "{top:?}");
     drop(grown);
+}
+
+fn a_walk_is_told_again_for_a_second(client: &Client) {
+    let walk = || {
+        let walk = client.get(ENDPOINTS[0]).expect(200).json()["top_processes"].clone();
+        (walk["age_seconds"].as_f64().unwrap(), walk["duration_seconds"].as_f64().unwrap())
+    };
+    let (first_age, first) = wait_for("a new walk", || Some(walk()).filter(|(age, _)| *age < 0.3));
+    let begun = Instant::now();
+    let (age, again) = walk();
+    // Only if all of this took longer than a walk is told again.
+    let is_late = begun.elapsed() > Duration::from_millis(600);
+    assert!(again == first && age > first_age || is_late, "{age} {again} after {first_age} {first}");
+    wait_for("the next walk", || {
+        let (age, duration) = walk();
+        assert!(age < 1.5, "{age}");
+        (duration != first).then_some(())
+    });
 }
 
 fn slow_operations_are_told(client: &Client) {

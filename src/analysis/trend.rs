@@ -186,7 +186,7 @@ fn average_step(points: &[(f64, f64)]) -> Option<(Interval, f64)> {
     let variance = steps.iter().map(|step| (step - mean).powi(2)).sum::<f64>() / (count - 1.0);
     let error = (variance / count).sqrt();
     let time = (points.last()?.0 - points.first()?.0) / count;
-    if !(time > 0.0) {
+    if time <= 0.0 {
         return None;
     }
     let slope = |step: f64| step / time;

@@ -11,7 +11,7 @@ use crate::error::Result;
 use crate::profile::Reading;
 use crate::system::{LargestProcesses, WalkLimits, largest_processes, process_cpu_time};
 
-/// What a walk through all processes may take. A process takes a few microseconds.
+/// What a walk through all processes may take. 12 µs a process were seen, in a build that is not optimized.
 const WALK: WalkLimits = WalkLimits { processes: 65_536, time: Duration::from_millis(250) };
 
 /// For how long a walk is told again.
