@@ -14,7 +14,7 @@ use serde_json::Value;
 heapward::install!("lg_prof_sample:12");
 
 /// Every path of the listing, with its content type.
-const ENDPOINTS: [(&str, &str); 19] = [
+const ENDPOINTS: [(&str, &str); 22] = [
     ("/", "text/html; charset=utf-8"),
     ("/debug/pprof/", "text/html; charset=utf-8"),
     ("/debug/pprof/heap", "application/octet-stream"),
@@ -32,6 +32,9 @@ const ENDPOINTS: [(&str, &str); 19] = [
     ("/api/diff/baseline/latest/flamegraph.svg", "image/svg+xml"),
     ("/api/leaks", "application/json"),
     ("/api/memory", "application/json"),
+    ("/api/monitoring/detailed-metrics", "application/json"),
+    ("/api/monitoring/hotspots", "application/json"),
+    ("/api/monitoring/memory-leaks", "application/json"),
     ("/metrics", "text/plain; version=0.0.4; charset=utf-8"),
     ("/healthz", "text/plain; charset=utf-8"),
 ];
@@ -492,6 +495,8 @@ fn bad_parameters_are_refused_with_what_is_allowed(client: &Client) {
         } else if path == "/api/diff/baseline/latest" {
             check(client, &format!("{path}?x=1"), &["`x` is unknown: allowed is by, n, sort, trim, all"]);
             check(client, &format!("{path}?x"), &["`x` is unknown"]);
+        } else if path.ends_with("/hotspots") || path.ends_with("/memory-leaks") {
+            check(client, &format!("{path}?x=1"), &["`x` is unknown: allowed is n"]);
         } else {
             check(client, &format!("{path}?x=1"), &["`x` is unknown: none is allowed here"]);
             check(client, &format!("{path}?x"), &["`x` is unknown"]);

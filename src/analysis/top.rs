@@ -90,9 +90,9 @@ fn add(sum: Option<Sums>, part: Option<Sums>) -> Option<Sums> {
 }
 
 /// Function, file, line, as in [`Site`].
-type SiteKey<'p> = (Cow<'p, str>, &'p str, u32);
+pub(super) type SiteKey<'p> = (Cow<'p, str>, &'p str, u32);
 
-fn site(place: Option<Place<'_>>) -> SiteKey<'_> {
+pub(super) fn site(place: Option<Place<'_>>) -> SiteKey<'_> {
     match place {
         Some(place) => {
             let (file, line) = place.function.map_or(("", 0), |function| (&*function.file, function.line));

@@ -138,6 +138,20 @@ impl Builder {
         self
     }
 
+    /// How many readings of this process' RSS and CPU time are kept, one a poll: for `/api/monitoring/hotspots` and its
+    /// trends. Default [`DEFAULT_READINGS`](crate::DEFAULT_READINGS); variable `HEAPWARD_READINGS`.
+    pub fn readings(mut self, readings: usize) -> Self {
+        self.config.readings = readings;
+        self
+    }
+
+    /// What of heapward's own takes longer than this is kept for `/api/monitoring/hotspots`, and counted. Default
+    /// [`DEFAULT_SLOW_OPERATION`](crate::DEFAULT_SLOW_OPERATION); variable `HEAPWARD_SLOW_OPERATION_MS`, in milliseconds.
+    pub fn slow_operation(mut self, threshold: Duration) -> Self {
+        self.config.slow_operation = threshold;
+        self
+    }
+
     /// Starts the profiler.
     ///
     /// # Errors

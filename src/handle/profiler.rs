@@ -15,7 +15,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::http::{Bound, Routes};
 use crate::profile::{ByteSize, INUSE_SPACE, Trim};
 use crate::profiler::{
-    Asker, Config, Gauges, Heap, LeakReport, Namer, Shared, Shown, View, Wanted, Workers, stopped,
+    Asker, Config, Gauges, Heap, LeakReport, Namer, Operation, Shared, Shown, View, Wanted, Workers, stopped,
     warn_of_unknown_variables,
 };
 use crate::snapshot::Selector;
@@ -156,7 +156,9 @@ impl Profiler {
     ///
     /// [`ErrorKind::NotFound`] when there is no such snapshot.
     pub fn heap_profile(&self, snapshot: Selector) -> Result<HeapProfile> {
-        self.render(move |shared, namer, _| Ok(HeapProfile::of(shared.profile(Heap::Kept(snapshot), namer)?)))
+        self.render(Operation::Other, move |shared, namer, _| {
+            Ok(HeapProfile::of(shared.profile(Heap::Kept(snapshot), namer)?))
+        })
     }
 
     /// The `count` sites that hold the most bytes in a snapshot, largest first.
@@ -165,7 +167,7 @@ impl Profiler {
     ///
     /// [`ErrorKind::NotFound`] when there is no such snapshot.
     pub fn top(&self, snapshot: Selector, count: usize) -> Result<Vec<TopSite>> {
-        self.render(move |shared, namer, _| {
+        self.render(Operation::Top, move |shared, namer, _| {
             let (profile, live) = shared.measured_profile(Heap::Kept(snapshot), namer)?;
             let top = Top::of(&profile, Some(&live), INUSE_SPACE, count, Trim::Std);
             Ok(top.rows.into_iter().map(TopSite::of).collect())
@@ -208,7 +210,7 @@ impl Profiler {
 
     fn compare(&self, base: Selector, later: Heap, by: Grouping, count: usize) -> Result<Diff> {
         let question = Question { by, trim: Trim::Std, sort: Sort::default(), count, only_significant: false };
-        self.render(move |shared, namer, _| Ok(Diff::of(shared.diff(base, later, &question, namer)?)))
+        self.render(Operation::Diff, move |shared, namer, _| Ok(Diff::of(shared.diff(base, later, &question, namer)?)))
     }
 
     /// What grows without bound over the kept snapshots, with the evidence, and why the rest is not accused. It takes
@@ -218,7 +220,7 @@ impl Profiler {
     ///
     /// When the profiler does not run.
     pub fn leaks(&self) -> Result<LeakReport> {
-        self.render(|shared, namer, wanted| shared.leaks(namer, wanted))
+        self.render(Operation::Leaks, |shared, namer, wanted| shared.leaks(namer, wanted))
     }
 
     /// What changed from the snapshot `base` to the snapshot `later`, as gzipped profile.proto with signed values.
@@ -231,7 +233,7 @@ impl Profiler {
     }
 
     fn pprof(&self, view: impl FnOnce(&Shared) -> Result<View> + Send + 'static) -> Result<Vec<u8>> {
-        self.render(move |shared, namer, _| {
+        self.render(Operation::Pprof, move |shared, namer, _| {
             let mut bytes = Vec::new();
             let shown = Shown { default_sample_type: "inuse_space", trim: Trim::Std };
             view(shared)?
@@ -244,12 +246,13 @@ impl Profiler {
     /// Has `work` done by the renderer and waits for it.
     fn render<T: Send + 'static>(
         &self,
+        operation: Operation,
         work: impl FnOnce(&Shared, &mut Namer<'_>, &Wanted) -> Result<T> + Send + 'static,
     ) -> Result<T> {
         let (reply, answer) = sync_channel(1);
         let asker = Asker::new();
         let wanted = asker.wanted();
-        self.shared()?.render(move |shared, namer| {
+        self.shared()?.render(operation, move |shared, namer| {
             // Who asked may have given up while this was waiting: then there is nobody to work for.
             let done = wanted.check().and_then(|()| work(shared, namer, &wanted));
             // Gone only when the caller is.

@@ -12,9 +12,10 @@ use super::answer::{self, Answer, TEXT};
 use super::diff_json::DiffJson;
 use super::diff_text::diff_table;
 use super::json::{MemoryReport, SnapshotEntry, SnapshotList, TopReport};
+use super::monitoring::{self, Monitored};
 use super::pprof;
 use super::query::Query;
-use super::render::{gave_up, render};
+use super::render::{gave_up, render, render_as};
 use super::table::table;
 use crate::analysis::{Grouping, Question, Sort, Top};
 use crate::error::Result;
@@ -22,11 +23,11 @@ use crate::format::flamegraph::{self, Options};
 use crate::format::{Capped, folded};
 use crate::metrics::{Exposition, scrape};
 use crate::profile::{INUSE_SPACE, SAMPLE_TYPES};
-use crate::profiler::{Asker, Heap, Shared, Shown};
+use crate::profiler::{Asker, Heap, Operation, Shared, Shown};
 use crate::snapshot::{Selector, Snapshot};
 
 /// What can be asked, for the listing.
-const PATHS: [(&str, &str); 18] = [
+const PATHS: &[(&str, &str)] = &[
     ("debug/pprof/", "profiles for go tool pprof and scrapers, as Go's net/http/pprof"),
     ("debug/pprof/heap", "the live heap now, for go tool pprof"),
     ("debug/pprof/allocs", "the same, showing all allocations first"),
@@ -43,6 +44,15 @@ const PATHS: [(&str, &str); 18] = [
     ("api/diff/baseline/latest/flamegraph.svg", "the same as a flame graph"),
     ("api/leaks", "what grows without bound, and why the rest is not accused"),
     ("api/memory", "memory gauges and heapward's own figures"),
+    (
+        "api/monitoring/detailed-metrics",
+        "the machine's memory, its largest processes, and all gauges; /schema below it says what is in it",
+    ),
+    (
+        "api/monitoring/hotspots",
+        "RSS and CPU over time with their trends, the largest sites, what heapward was slow at; /schema",
+    ),
+    ("api/monitoring/memory-leaks", "the kept snapshots with their largest sites, and the suspects; /schema"),
     ("metrics", "the same for Prometheus"),
     ("healthz", "whether the watcher lives"),
 ];
@@ -85,6 +95,8 @@ pub(super) enum Endpoint<'p> {
     Cpu,
     Memory,
     Leaks,
+    Monitoring(Monitored),
+    MonitoringSchema(Monitored),
     Snapshots,
     Snapshot(&'p str),
     SnapshotProfile(&'p str),
@@ -113,6 +125,8 @@ impl<'p> Endpoint<'p> {
             ["debug", "pprof", "profile"] => Self::Cpu,
             ["api", "memory"] => Self::Memory,
             ["api", "leaks"] => Self::Leaks,
+            ["api", "monitoring", name] => Self::Monitoring(Monitored::find(name)?),
+            ["api", "monitoring", name, "schema"] => Self::MonitoringSchema(Monitored::find(name)?),
             ["api", "snapshots"] => Self::Snapshots,
             ["api", "snapshots", selector] => Self::Snapshot(selector),
             ["api", "snapshots", selector, "heap.prof"] => Self::SnapshotProfile(selector),
@@ -157,6 +171,8 @@ pub(super) async fn answer(
         Endpoint::Cpu => pprof::profile(shared, parts).await,
         Endpoint::Memory => no_parameters(parts).map(|()| answer::json(StatusCode::OK, &MemoryReport::of(shared))),
         Endpoint::Leaks => leaks(shared, parts).await,
+        Endpoint::Monitoring(what) => monitoring::answer(shared, parts, what).await,
+        Endpoint::MonitoringSchema(what) => no_parameters(parts).map(|()| monitoring::schema(what)),
         Endpoint::Snapshots if parts.method == Method::POST => take(shared, parts).await,
         Endpoint::Snapshots => list(shared, parts).await,
         Endpoint::Snapshot(selector) => one(shared, parts, selector.parse()?),
@@ -248,7 +264,7 @@ async fn heap_prof(shared: &Arc<Shared>, parts: &Parts, base: Option<Selector>, 
     let mut query = Query::parse(parts.uri.query());
     let shown = Shown { default_sample_type: "inuse_space", trim: query.parsed("trim")?.unwrap_or_default() };
     query.finish()?;
-    render(shared, move |shared, namer| {
+    render_as(Operation::Pprof, shared, move |shared, namer| {
         let view = match base {
             Some(base) => shared.difference(base, later)?,
             None => shared.view(later)?,
@@ -268,7 +284,7 @@ async fn top(shared: &Arc<Shared>, parts: &Parts, selector: Selector) -> Result<
     let trim = query.parsed("trim")?.unwrap_or_default();
     query.finish()?;
     let as_text = accept(parts).contains("text/plain");
-    render(shared, move |shared, namer| {
+    render_as(Operation::Top, shared, move |shared, namer| {
         let (profile, live) = shared.measured_profile(Heap::Kept(selector), namer)?;
         let top = Top::of(&profile, Some(&live), by, count, trim);
         if as_text {
@@ -291,7 +307,7 @@ async fn diff(shared: &Arc<Shared>, parts: &Parts, base: Selector, later: Heap) 
     let as_text = accept(parts).contains("text/plain");
     let question =
         Question { by: Grouping::ALL[by], trim, sort: Sort::ALL[sort], count, only_significant: as_text && !all };
-    render(shared, move |shared, namer| {
+    render_as(Operation::Diff, shared, move |shared, namer| {
         let report = shared.diff(base, later, &question, namer)?;
         if as_text {
             answer::written(TEXT, FEWER_ROWS, |out| diff_table(&report, all, out))
@@ -307,7 +323,7 @@ async fn leaks(shared: &Arc<Shared>, parts: &Parts) -> Result<Answer> {
     let as_text = accept(parts).contains("text/plain");
     let asker = Asker::new();
     let wanted = asker.wanted();
-    let answer = render(shared, move |shared, namer| {
+    let answer = render_as(Operation::Leaks, shared, move |shared, namer| {
         let report = shared.leaks(namer, &wanted)?;
         if as_text {
             answer::written(TEXT, "its JSON has the same", |out| write!(out, "{report}"))
@@ -340,7 +356,7 @@ async fn flamegraph(shared: &Arc<Shared>, parts: &Parts, base: Option<Selector>,
     // Where the picture's own script keeps what was clicked on.
     query.ignore(&["x", "y", "s"]);
     query.finish()?;
-    render(shared, move |shared, namer| {
+    render_as(Operation::Flamegraph, shared, move |shared, namer| {
         // By its number: a picture is saved, and `latest` is another tomorrow.
         let find = |selector: Selector| shared.history().find(selector).map(|snapshot| Selector::Id(snapshot.id));
         let base = base.map(find).transpose()?;
@@ -370,7 +386,7 @@ async fn folded(shared: &Arc<Shared>, parts: &Parts, selector: Selector) -> Resu
     let mut query = Query::parse(parts.uri.query());
     let options = drawing(&mut query, folded::DEFAULT_MIN_PERCENT)?;
     query.finish()?;
-    render(shared, move |shared, namer| {
+    render_as(Operation::Folded, shared, move |shared, namer| {
         let mut body = Capped::new("ask for less, with a higher `min` or a `site`");
         let written = folded::write(&shared.profile(Heap::Kept(selector), namer)?, &options, &mut body);
         Ok(answer::text(StatusCode::OK, body.finish(written)?))

@@ -1,5 +1,8 @@
 //! The JSON that is served. Sizes are bytes, durations seconds, times UTC in RFC 3339; what is unknown is `null`.
 
+mod detailed_metrics;
+mod hotspots;
+mod memory_leaks;
 mod rss;
 
 use std::time::SystemTime;
@@ -8,6 +11,7 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use serde::Serialize;
 
 use self::rss::Rss;
+pub(super) use self::{detailed_metrics::DetailedMetrics, hotspots::Hotspots, memory_leaks::MemoryLeaks};
 use crate::analysis::{Amount, Top, TopRow};
 use crate::collect::{CollectorStats, Source, UnwindReport};
 use crate::profile::{AllocatorMemory, Reading};
@@ -277,12 +281,38 @@ struct WatcherReport {
     uptime_seconds: f64,
 }
 
+impl CollectorReport {
+    fn of(stats: &CollectorStats, shared: &Shared) -> Self {
+        let source = shared.collector().source();
+        let of_hooks = |figure: u64| (source == Source::Hooks).then_some(figure);
+        Self {
+            source: match source {
+                Source::Hooks => "hooks",
+                Source::Dump => "dump",
+            },
+            sample_interval_bytes: shared.collector().interval().bytes(),
+            samples: of_hooks(stats.samples),
+            live_samples: of_hooks(stats.live_objects),
+            live_samples_limit: of_hooks(stats.live_objects_limit),
+            dropped_samples: of_hooks(stats.dropped_objects),
+            dropped_sample_bytes: of_hooks(stats.dropped_bytes),
+            unknown_frees: of_hooks(stats.unknown_frees),
+            stacks: stats.stacks,
+            stacks_limit: stats.stacks_limit,
+            stack_frames: stats.frames,
+            stack_frames_limit: stats.frames_limit,
+            tables_bytes: stats.tables_bytes,
+            dropped_stacks: stats.dropped_stacks,
+            cached_symbols: shared.cached_symbols(),
+            cached_symbols_bytes: shared.cached_symbol_bytes(),
+        }
+    }
+}
+
 impl MemoryReport {
     pub(super) fn of(shared: &Shared) -> Self {
         let status = shared.status().clone();
         let stats: CollectorStats = shared.collector().stats();
-        let source = shared.collector().source();
-        let of_hooks = |figure: u64| (source == Source::Hooks).then_some(figure);
         let [rss_above_threshold, requested] = status.snapshots;
         let snapshots = {
             let history = shared.history();
@@ -301,27 +331,7 @@ impl MemoryReport {
             memory: status.reading.as_ref().map(Memory::of),
             rss: status.reading.as_ref().map(|reading| Rss::now(reading, &stats, shared)),
             cgroup: shared.cgroup().to_owned(),
-            collector: CollectorReport {
-                source: match source {
-                    Source::Hooks => "hooks",
-                    Source::Dump => "dump",
-                },
-                sample_interval_bytes: shared.collector().interval().bytes(),
-                samples: of_hooks(stats.samples),
-                live_samples: of_hooks(stats.live_objects),
-                live_samples_limit: of_hooks(stats.live_objects_limit),
-                dropped_samples: of_hooks(stats.dropped_objects),
-                dropped_sample_bytes: of_hooks(stats.dropped_bytes),
-                unknown_frees: of_hooks(stats.unknown_frees),
-                stacks: stats.stacks,
-                stacks_limit: stats.stacks_limit,
-                stack_frames: stats.frames,
-                stack_frames_limit: stats.frames_limit,
-                tables_bytes: stats.tables_bytes,
-                dropped_stacks: stats.dropped_stacks,
-                cached_symbols: shared.cached_symbols(),
-                cached_symbols_bytes: shared.cached_symbol_bytes(),
-            },
+            collector: CollectorReport::of(&stats, shared),
             unwinder: UnwinderReport::of(shared.collector().unwinder()),
             snapshots,
             watcher: WatcherReport {

@@ -8,6 +8,7 @@ mod guard;
 mod handlers;
 mod impatient;
 mod json;
+mod monitoring;
 mod pprof;
 mod query;
 mod render;

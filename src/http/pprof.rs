@@ -15,13 +15,13 @@ use http::{Method, StatusCode};
 
 use super::answer::{self, Answer};
 use super::query::Query;
-use super::render::{aside, render};
+use super::render::{aside, render_as};
 use crate::error::{Error, Result};
 use crate::format::Capped;
 use crate::profile::Address;
 #[cfg(feature = "cpu")]
 use crate::profiler::CpuProfile;
-use crate::profiler::{Heap, Shared, Shown};
+use crate::profiler::{Heap, Operation, Shared, Shown};
 
 /// What can be asked for, for the listing.
 const PROFILES: [(&str, &str); 8] = [
@@ -69,7 +69,7 @@ pub(super) async fn heap(
     }
     let shown = Shown { default_sample_type, trim: query.parsed("trim")?.unwrap_or_default() };
     let Some(seconds) = seconds else {
-        return render(shared, move |shared, namer| {
+        return render_as(Operation::Pprof, shared, move |shared, namer| {
             if purge {
                 shared.purge_decayed()?;
             }
@@ -94,7 +94,7 @@ pub(super) async fn heap(
         Ok((shared.between(base, shared.moment(Heap::Live)?), turn))
     })
     .await?;
-    render(shared, move |shared, namer| {
+    render_as(Operation::Pprof, shared, move |shared, namer| {
         let mut body = Vec::new();
         view.write_pprof(shared.collector(), namer, &shown, &mut body).map_err(writing)?;
         // With both copies of the heap, wherever this closure ends.
@@ -122,7 +122,7 @@ pub(super) async fn symbol(shared: &Arc<Shared>, parts: &Parts, body: &Bytes) ->
         Method::POST => body.clone(),
         _ => Bytes::copy_from_slice(parts.uri.query().unwrap_or_default().as_bytes()),
     };
-    render(shared, move |shared, namer| {
+    render_as(Operation::Pprof, shared, move |shared, namer| {
         let asked = String::from_utf8_lossy(&asked);
         let mut addresses = match asked.trim() {
             "" => Vec::new(),
@@ -173,7 +173,7 @@ pub(super) async fn profile(shared: &Arc<Shared>, parts: &Parts) -> Result<Answe
         profile.finish()
     })
     .await?;
-    render(shared, move |_, namer| {
+    render_as(Operation::Pprof, shared, move |_, namer| {
         let mut body = Vec::new();
         taken.write(namer, &mut body).map_err(writing)?;
         Ok(answer::profile(CPU_PROF, body))

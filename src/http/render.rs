@@ -6,18 +6,27 @@ use bytes::Bytes;
 
 use super::answer::Answer;
 use crate::error::{Error, ErrorKind, Result};
-use crate::profiler::{AnswerRoom, Namer, Patience, Shared};
+use crate::profiler::{AnswerRoom, Namer, Operation, Patience, Shared};
+
+/// As [`render_as`], of what has no name of its own among what may be slow.
+pub(super) async fn render(
+    shared: &Arc<Shared>,
+    work: impl FnOnce(&Shared, &mut Namer<'_>) -> Result<Answer> + Send + 'static,
+) -> Result<Answer> {
+    render_as(Operation::Other, shared, work).await
+}
 
 /// Has an answer made by the renderer: looking names up and packing take time that the host's threads do not have.
 ///
 /// The answer stays in memory until the client has read it, so all that are there have a bound together.
-pub(super) async fn render(
+pub(super) async fn render_as(
+    operation: Operation,
     shared: &Arc<Shared>,
     work: impl FnOnce(&Shared, &mut Namer<'_>) -> Result<Answer> + Send + 'static,
 ) -> Result<Answer> {
     let (reply, done) = tokio::sync::oneshot::channel();
     let room = shared.clone();
-    shared.render(move |shared, namer| {
+    shared.render(operation, move |shared, namer| {
         // The client may have left while its request was waiting: then there is nobody to work for.
         if !reply.is_closed() {
             let answer = room.answer_room().and_then(|room| Ok(held(work(shared, namer)?, room)));

@@ -41,11 +41,12 @@ impl Collector for Gauges {
         out.collector(&self.shared)?;
         out.unwinder(&self.shared)?;
         out.snapshots(&self.shared, &status)?;
-        out.sidecar(&self.shared, &status)
+        out.sidecar(&self.shared, &status)?;
+        out.system(&self.shared, &status)
     }
 }
 
-struct Out<'e> {
+pub(super) struct Out<'e> {
     encoder: DescriptorEncoder<'e>,
 }
 
@@ -189,7 +190,7 @@ impl Out<'_> {
         self.seconds("uptime", "Time since heapward started", shared.uptime())
     }
 
-    fn bytes(&mut self, name: &str, help: &str, value: Option<u64>) -> fmt::Result {
+    pub(super) fn bytes(&mut self, name: &str, help: &str, value: Option<u64>) -> fmt::Result {
         match value {
             Some(value) => self.any(name, help, Some(&Unit::Bytes), &ConstGauge::new(value)),
             None => Ok(()),
@@ -204,11 +205,17 @@ impl Out<'_> {
         self.any(name, help, None, &ConstGauge::new(value))
     }
 
-    fn counter(&mut self, name: &str, help: &str, value: u64) -> fmt::Result {
+    pub(super) fn counter(&mut self, name: &str, help: &str, value: u64) -> fmt::Result {
         self.any(name, help, None, &ConstCounter::new(value))
     }
 
-    fn any(&mut self, name: &str, help: &str, unit: Option<&Unit>, metric: &impl EncodeMetric) -> fmt::Result {
+    pub(super) fn any(
+        &mut self,
+        name: &str,
+        help: &str,
+        unit: Option<&Unit>,
+        metric: &impl EncodeMetric,
+    ) -> fmt::Result {
         let encoder = self.encoder.encode_descriptor(name, help, unit, metric.metric_type())?;
         metric.encode(encoder)
     }

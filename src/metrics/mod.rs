@@ -3,5 +3,6 @@
 mod accept;
 mod exposition;
 mod gauges;
+mod system;
 
 pub(crate) use exposition::{Exposition, scrape};

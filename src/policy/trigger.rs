@@ -132,6 +132,7 @@ mod tests {
             process: ProcessMemory { rss: rss_mib * MIB, ..Default::default() },
             allocator: None,
             cgroup: CgroupMemory::default(),
+            system: None,
         }
     }
 

@@ -39,7 +39,7 @@ pub(crate) use mapping::{BuildId, Mapping};
 pub(crate) use model::{INUSE_OBJECTS, INUSE_SPACE, Location, Profile, ProfileSample, SAMPLE_TYPES, SampleType};
 pub(crate) use partial::Partial;
 pub(crate) use place::{NO_STACK, Place};
-pub(crate) use reading::{AllocatorMemory, CgroupMemory, ProcessMemory, Reading};
+pub(crate) use reading::{AllocatorMemory, CgroupMemory, ProcessMemory, Reading, SystemMemory};
 pub(crate) use sums::Sums;
 pub(crate) use totals::{PackedTotals, Totals};
 pub(crate) use trim::{Trim, Trimmer, is_of_a_dependency};

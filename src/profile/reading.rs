@@ -59,6 +59,61 @@ pub(crate) struct CgroupMemory {
     pub usage: Option<u64>,
 }
 
+/// Memory of the whole machine, in bytes, with the meanings of `virtual_memory` and `swap_memory` of psutil 7.1 and later on
+/// Linux. What the kernel does not tell is `None`, where psutil has 0.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct SystemMemory {
+    /// Memory that the kernel can use.
+    pub total: u64,
+    /// Not used for anything.
+    pub free: u64,
+    /// What can be had without swapping, by the kernel's estimate.
+    pub available: Option<u64>,
+    /// Used recently, and not taken back unless there is need.
+    pub active: Option<u64>,
+    /// Not used recently: the first to be taken back.
+    pub inactive: Option<u64>,
+    /// Cached blocks of devices.
+    pub buffers: Option<u64>,
+    /// Cached files, with the part of `slab` that can be taken back.
+    pub cached: Option<u64>,
+    /// Shared memory (shmem, tmpfs); a part of `cached`.
+    pub shared: Option<u64>,
+    /// The kernel's own objects.
+    pub slab: Option<u64>,
+    /// Swap; 0 where there is none.
+    pub swap_total: Option<u64>,
+    /// What of it is free.
+    pub swap_free: Option<u64>,
+}
+
+impl SystemMemory {
+    /// What is not available: since psutil 7.1.0 and procps 4.0, not `total - free - cached - buffers` any more.
+    pub(crate) fn used(&self) -> Option<u64> {
+        Some(self.total.saturating_sub(self.available?))
+    }
+
+    /// The share of memory that is used, 0 to 1.
+    pub(crate) fn used_ratio(&self) -> Option<f64> {
+        Some(share(self.used()?, self.total))
+    }
+
+    /// What of the swap is used.
+    pub(crate) fn swap_used(&self) -> Option<u64> {
+        Some(self.swap_total?.saturating_sub(self.swap_free?))
+    }
+
+    /// The share of the swap that is used, 0 to 1; 0 where there is no swap.
+    pub(crate) fn swap_used_ratio(&self) -> Option<f64> {
+        Some(share(self.swap_used()?, self.swap_total?))
+    }
+}
+
+/// `part` of `whole`, 0 to 1; 0 of nothing.
+fn share(part: u64, whole: u64) -> f64 {
+    if whole == 0 { 0.0 } else { part as f64 / whole as f64 }
+}
+
 /// One look at the gauges.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Reading {
@@ -72,4 +127,6 @@ pub(crate) struct Reading {
     pub allocator: Option<AllocatorMemory>,
     /// The control group.
     pub cgroup: CgroupMemory,
+    /// The whole machine; `None` when the kernel could not be asked.
+    pub system: Option<SystemMemory>,
 }

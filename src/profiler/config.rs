@@ -34,12 +34,19 @@ pub const DEFAULT_SYMBOLIZE_HEADROOM: ByteSize = ByteSize::mib(256);
 /// Folder with separate debug files: [`Builder::debug_dirs`](crate::Builder::debug_dirs).
 pub const DEFAULT_DEBUG_DIRS: &str = "/usr/lib/debug";
 
+/// Readings of RSS and CPU that are kept: [`Builder::readings`](crate::Builder::readings).
+pub const DEFAULT_READINGS: usize = 100;
+/// What of heapward's own takes longer is told of: [`Builder::slow_operation`](crate::Builder::slow_operation).
+pub const DEFAULT_SLOW_OPERATION: Duration = Duration::from_millis(50);
+
 /// What each setting may be, where there is a range.
 const POLL_INTERVAL: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(3600));
 const MIN_INTERVAL: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(7 * 86_400));
 const HISTORY: (usize, usize) = (1, 1000);
 const MAX_STACKS: (usize, usize) = (1024, 16 << 20);
 const MAX_LIVE_SAMPLES: (usize, usize) = (1024, 64 << 20);
+const READINGS: (usize, usize) = (2, 10_000);
+const SLOW_OPERATION: (Duration, Duration) = (Duration::ZERO, Duration::from_secs(3600));
 
 /// Where snapshots are written.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -70,6 +77,8 @@ pub(crate) struct Config {
     pub(crate) symbolize: Symbolize,
     pub(crate) symbolize_headroom: ByteSize,
     pub(crate) debug_dirs: Vec<PathBuf>,
+    pub(crate) readings: usize,
+    pub(crate) slow_operation: Duration,
 }
 
 impl Default for Config {
@@ -93,6 +102,8 @@ impl Default for Config {
             symbolize: Symbolize::Auto,
             symbolize_headroom: DEFAULT_SYMBOLIZE_HEADROOM,
             debug_dirs: vec![DEFAULT_DEBUG_DIRS.into()],
+            readings: DEFAULT_READINGS,
+            slow_operation: DEFAULT_SLOW_OPERATION,
         }
     }
 }
@@ -108,6 +119,9 @@ impl Config {
         within("history (HEAPWARD_HISTORY)", self.retention.count, HISTORY, |n| n)?;
         within("max_stacks (HEAPWARD_MAX_STACKS)", self.limits.stacks, MAX_STACKS, |n| n)?;
         within("max_live_samples (HEAPWARD_MAX_LIVE_SAMPLES)", self.limits.live_objects, MAX_LIVE_SAMPLES, |n| n)?;
+        within("readings (HEAPWARD_READINGS)", self.readings, READINGS, |n| n)?;
+        let slow_operation = "slow_operation (HEAPWARD_SLOW_OPERATION_MS)";
+        within(slow_operation, Seconds(self.slow_operation), SLOW_OPERATION, Seconds)?;
         if let Some(folder) = self.debug_dirs.iter().find(|folder| !folder.is_absolute()) {
             return Err(Error::config(format!(
                 "debug_dirs (HEAPWARD_DEBUG_DIRS) has `{}`: allowed are absolute paths such as {DEFAULT_DEBUG_DIRS}, in the \
@@ -184,6 +198,16 @@ mod tests {
             "poll_interval (HEAPWARD_POLL_INTERVAL) is 0 s: allowed is 0.01 s to 3600 s",
         );
         check(|config| config.retention.count = 0, "history (HEAPWARD_HISTORY) is 0: allowed is 1 to 1000");
+        for readings in [1, 10_001] {
+            check(
+                |config| config.readings = readings,
+                &format!("readings (HEAPWARD_READINGS) is {readings}: allowed is 2 to 10000"),
+            );
+        }
+        check(
+            |config| config.slow_operation = Duration::from_millis(3_600_001),
+            "slow_operation (HEAPWARD_SLOW_OPERATION_MS) is 3600.001 s: allowed is 0 s to 3600 s",
+        );
         check(
             |config| config.rss_threshold = Threshold::PercentOfLimit(170.0),
             "rss_threshold (HEAPWARD_RSS_THRESHOLD): `170%` is not a share of the memory limit: allowed is above 0% and at most 100%",

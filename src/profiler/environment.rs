@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::profile::ByteSize;
 
 /// Every variable that is read.
-const VARIABLES: [&str; 17] = [
+const VARIABLES: &[&str] = &[
     "HEAPWARD_ENABLED",
     "HEAPWARD_RSS_THRESHOLD",
     "HEAPWARD_MIN_INTERVAL",
@@ -27,6 +27,8 @@ const VARIABLES: [&str; 17] = [
     "HEAPWARD_SYMBOLIZE",
     "HEAPWARD_SYMBOLIZE_HEADROOM",
     "HEAPWARD_DEBUG_DIRS",
+    "HEAPWARD_READINGS",
+    "HEAPWARD_SLOW_OPERATION_MS",
 ];
 
 /// Applies the variables that `lookup` gives to `config`.
@@ -82,6 +84,11 @@ pub(crate) fn apply(config: &mut Config, lookup: &dyn Fn(&str) -> Option<String>
     if let Some(folders) = set("HEAPWARD_DEBUG_DIRS")? {
         config.debug_dirs = folders.split(':').filter(|folder| !folder.is_empty()).map(Into::into).collect();
     }
+    whole(lookup, "HEAPWARD_READINGS", &mut config.readings)?;
+    // Unset, it stays as it is: a program may have said parts of a millisecond.
+    if let Some(millis) = whole_number(lookup, "HEAPWARD_SLOW_OPERATION_MS")? {
+        config.slow_operation = Duration::from_millis(millis);
+    }
     Ok(())
 }
 
@@ -107,11 +114,17 @@ fn parse<T: FromStr<Err = Error>>(
 }
 
 fn whole(lookup: &dyn Fn(&str) -> Option<String>, variable: &str, value: &mut usize) -> Result<()> {
-    if let Some(text) = lookup(variable) {
-        *value =
-            text.trim().parse().map_err(|_| Error::config(format!("{variable}: `{text}` is not a whole number")))?;
+    if let Some(number) = whole_number(lookup, variable)? {
+        *value = number;
     }
     Ok(())
+}
+
+fn whole_number<T: FromStr>(lookup: &dyn Fn(&str) -> Option<String>, variable: &str) -> Result<Option<T>> {
+    let parse = |text: String| {
+        text.trim().parse().map_err(|_| Error::config(format!("{variable}: `{text}` is not a whole number")))
+    };
+    lookup(variable).map(parse).transpose()
 }
 
 fn switch(variable: &str, text: &str) -> Result<bool> {
@@ -190,11 +203,17 @@ mod tests {
         let folders = apply_one("HEAPWARD_DEBUG_DIRS", "/a:/b c:").unwrap().debug_dirs;
         assert_eq!(folders, [std::path::Path::new("/a"), std::path::Path::new("/b c")]);
         assert!(apply_one("HEAPWARD_DEBUG_DIRS", "").unwrap().debug_dirs.is_empty());
+        assert_eq!(apply_one("HEAPWARD_READINGS", "2").unwrap().readings, 2);
+        assert_eq!(apply_one("HEAPWARD_SLOW_OPERATION_MS", "0").unwrap().slow_operation, Duration::ZERO);
+        assert_eq!(
+            apply_one("HEAPWARD_SLOW_OPERATION_MS", " 250 ").unwrap().slow_operation,
+            Duration::from_millis(250)
+        );
     }
 
     #[test]
     fn bad_values_are_refused_with_the_variable_and_what_is_allowed() {
-        for variable in VARIABLES {
+        for &variable in VARIABLES {
             let bad = if variable == "HEAPWARD_TOKEN" || variable == "HEAPWARD_PROFILES_DIR" { "" } else { "banana" };
             let error = apply_one(variable, bad).err().expect(variable).to_string();
             assert!(error.contains(variable), "{error}");

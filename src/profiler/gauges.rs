@@ -5,7 +5,7 @@ use std::time::{Instant, SystemTime};
 
 use crate::error::Result;
 use crate::profile::Reading;
-use crate::system::{AllocatorStats, CgroupReader, ProcessMemoryReader};
+use crate::system::{AllocatorStats, CgroupReader, ProcessMemoryReader, SystemMemoryReader};
 
 /// Takes readings of this process. What can fail on its own leaves a gap in the reading and an error in the list.
 pub(crate) struct Gauges {
@@ -13,6 +13,7 @@ pub(crate) struct Gauges {
     process: ProcessMemoryReader,
     allocator: AllocatorStats,
     cgroup: CgroupReader,
+    system: SystemMemoryReader,
 }
 
 impl Gauges {
@@ -23,6 +24,7 @@ impl Gauges {
             process: ProcessMemoryReader::open(Path::new("/proc/self"))?,
             allocator: AllocatorStats::open()?,
             cgroup: CgroupReader::discover(Path::new("/")),
+            system: SystemMemoryReader::new(Path::new("/proc")),
         })
     }
 
@@ -32,7 +34,8 @@ impl Gauges {
         let mut or_gap = |error| failed(error);
         let allocator = self.allocator.read().map_err(&mut or_gap).ok();
         let cgroup = self.cgroup.read().map_err(&mut or_gap).unwrap_or_default();
-        Ok(Reading { time: SystemTime::now(), uptime: self.started.elapsed(), process, allocator, cgroup })
+        let system = self.system.read().map_err(&mut or_gap).ok();
+        Ok(Reading { time: SystemTime::now(), uptime: self.started.elapsed(), process, allocator, cgroup, system })
     }
 
     /// When uptime began.

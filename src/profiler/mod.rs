@@ -11,17 +11,21 @@ mod diff;
 mod environment;
 mod gauges;
 mod growths;
+mod kept_sites;
 mod leak_report;
 mod lifetimes;
 mod listen;
 mod moment;
+mod monitoring;
 mod namer;
 mod own;
 mod places;
+mod readings;
 mod recording;
 mod render;
 mod shared;
 mod sight;
+mod slow;
 mod status;
 mod story;
 mod threads;
@@ -31,8 +35,8 @@ mod workers;
 
 pub use config::{
     DEFAULT_DEBUG_DIRS, DEFAULT_HISTORY, DEFAULT_HISTORY_BYTES, DEFAULT_LISTEN, DEFAULT_MAX_LIVE_SAMPLES,
-    DEFAULT_MAX_STACKS, DEFAULT_MIN_INTERVAL, DEFAULT_POLL_INTERVAL, DEFAULT_PROFILES_DIR, DEFAULT_RSS_THRESHOLD,
-    DEFAULT_SYMBOLIZE_HEADROOM,
+    DEFAULT_MAX_STACKS, DEFAULT_MIN_INTERVAL, DEFAULT_POLL_INTERVAL, DEFAULT_PROFILES_DIR, DEFAULT_READINGS,
+    DEFAULT_RSS_THRESHOLD, DEFAULT_SLOW_OPERATION, DEFAULT_SYMBOLIZE_HEADROOM,
 };
 pub use leak_report::{Evidence, LeakReport, LeakSuspect, LetGo};
 pub use listen::Listen;
@@ -47,10 +51,14 @@ pub(crate) use cpu::CpuProfile;
 pub(crate) use diff::{DiffReport, When};
 pub(crate) use environment::{apply as apply_environment, warn_of_unknown_variables};
 pub(crate) use gauges::Gauges;
+pub(crate) use kept_sites::KeptSites;
 pub(crate) use moment::Moment;
+pub(crate) use monitoring::{LARGE_PERCENT, Walk};
 pub(crate) use namer::Namer;
+pub(crate) use readings::ProcessReading;
 pub(crate) use recording::Recording;
 pub(crate) use shared::{Heap, Shared, stopped};
+pub(crate) use slow::{Operation, SlowOperation};
 pub(crate) use status::Status;
 pub(crate) use story::Story;
 pub(crate) use view::{Shown, View};

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use super::slow::{Operation, SlowOperations};
 use crate::policy::Naming;
 use crate::profile::{Address, Frame, Mapping};
 use crate::symbolize::{Lookup, SymbolCache};
@@ -10,11 +11,17 @@ use crate::symbolize::{Lookup, SymbolCache};
 pub(crate) struct Namer<'c> {
     cache: &'c mut SymbolCache,
     naming: Naming,
+    slow: Option<&'c SlowOperations>,
 }
 
 impl<'c> Namer<'c> {
     pub(super) fn new(cache: &'c mut SymbolCache, naming: Naming) -> Self {
-        Self { cache, naming }
+        Self { cache, naming, slow: None }
+    }
+
+    /// The same, telling `slow` how long it takes.
+    pub(super) fn timed(self, slow: &'c SlowOperations) -> Self {
+        Self { slow: Some(slow), ..self }
     }
 
     /// The names of `addresses`, which were taken when `mappings` were loaded.
@@ -23,6 +30,7 @@ impl<'c> Namer<'c> {
         addresses: impl Iterator<Item = Address>,
         mappings: &[Mapping],
     ) -> HashMap<Address, Frame> {
+        let _timed = self.slow.map(|slow| slow.time(Operation::Naming));
         let lookup = match self.naming {
             Naming::Allowed => Lookup::Allowed,
             Naming::Declined(_) => Lookup::Declined,

@@ -10,7 +10,9 @@ use std::time::{Duration, Instant};
 
 use super::answer_room::{AnswerRoom, AnswerRooms};
 use super::growths::Growths;
+use super::monitoring::Monitoring;
 use super::render::Job;
+use super::slow::Operation;
 use super::status::Status;
 use super::watch::Command;
 use super::{Config, Gauges, LeakReport, Moment, Namer, Story, View, Wanted};
@@ -72,6 +74,7 @@ pub(crate) struct Shared {
     /// Threads of [`Shared::aside`]; those that have ended are dropped at the next.
     asides: Mutex<Vec<JoinHandle<()>>>,
     cgroup: String,
+    pub(super) monitoring: Monitoring,
 }
 
 impl Shared {
@@ -96,6 +99,7 @@ impl Shared {
             waiting: AtomicUsize::new(0),
             refused: AtomicU64::new(0),
             asides: Mutex::new(Vec::new()),
+            monitoring: Monitoring::new(&config),
             config,
             collector,
             commands,
@@ -122,6 +126,11 @@ impl Shared {
 
     pub(crate) fn uptime(&self) -> Duration {
         self.started.elapsed()
+    }
+
+    /// What is watched beside the heap.
+    pub(crate) fn monitoring(&self) -> &Monitoring {
+        &self.monitoring
     }
 
     /// Which control group the limit is taken from, in words.
@@ -160,12 +169,18 @@ impl Shared {
     }
 
     /// Has `work` done on the renderer's thread, away from the host's threads and unsampled.
-    pub(crate) fn render(self: &Arc<Self>, work: impl FnOnce(&Self, &mut Namer<'_>) + Send + 'static) -> Result<()> {
+    pub(crate) fn render(
+        self: &Arc<Self>,
+        operation: Operation,
+        work: impl FnOnce(&Self, &mut Namer<'_>) + Send + 'static,
+    ) -> Result<()> {
         let shared = Arc::clone(self);
         self.send(
             &self.jobs,
             Job::Work(Box::new(move |cache| {
-                work(&shared, &mut Namer::new(cache, shared.naming()));
+                let timed = shared.monitoring.slow.time(operation);
+                work(&shared, &mut Namer::new(cache, shared.naming()).timed(&shared.monitoring.slow));
+                drop(timed);
                 shared.cached_symbols.store(cache.len(), Ordering::Relaxed);
                 shared.cached_symbol_bytes.store(cache.bytes(), Ordering::Relaxed);
             })),

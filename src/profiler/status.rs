@@ -92,6 +92,7 @@ mod tests {
             process: ProcessMemory { rss, ..Default::default() },
             allocator: None,
             cgroup: CgroupMemory::default(),
+            system: None,
         }
     }
 

@@ -36,45 +36,7 @@ impl Story {
         let basis = Basis::of(&gaps, circumstances);
         moments.drain(..basis.start);
         let (seconds, moments): (Vec<f64>, Vec<Moment>) = moments.into_iter().unzip();
-        let mut alive: Vec<bool> = Vec::new();
-        for cohort in moments.iter().flat_map(|moment| moment.side().cohorts.iter()) {
-            let index = cohort.stack as usize;
-            if index >= alive.len() {
-                alive.resize(index + 1, false);
-            }
-            alive[index] = true;
-        }
-        let mappings = |moment: Option<&'_ Moment>| moment.map_or(Vec::new(), |moment| moment.mappings().to_vec());
-        let (first, last) = (mappings(moments.first()), mappings(moments.last()));
-        let mut places = Places::new(&last, &first);
-        let time = moments.last().map_or(std::time::SystemTime::UNIX_EPOCH, Moment::time);
-        let mut profile = Profile::new(time, collector.interval().bytes());
-        let stack = |id: u32| collector.stacks().frames(StackId(id)).map(ReturnAddress::call_site);
-        let held = || (0u32..).zip(&alive).filter_map(|(stack, is_alive)| is_alive.then_some(stack));
-        // Room for all at once: growing would copy, and leave the copies behind.
-        let (count, frames) = held().fold((0, 0), |(count, frames), id| (count + 1, frames + stack(id).len()));
-        profile.reserve(count, frames);
-        let mut stacks = Vec::with_capacity(count);
-        let mut moved = 0u32;
-        for id in held() {
-            let frames = || stack(id);
-            // What the same addresses did before belongs to other code.
-            if frames().any(|address| places.has_moved(address)) {
-                moved += 1;
-                continue;
-            }
-            profile.push(frames().map(|address| places.index(Side::Later, address)), [0; 4], 0);
-            stacks.push(id);
-        }
-        places.name(namer);
-        profile.comments = moments.last().map(Moment::remarks).unwrap_or_default();
-        profile.comments.extend(places.why_unnamed(namer));
-        if moved > 0 {
-            profile.comments.push(format!(
-                "{moved} stacks pass through files that were loaded or unloaded meanwhile, and are left out"
-            ));
-        }
-        (profile.mappings, profile.locations) = (places.mappings, places.locations);
+        let NamedStacks { profile, stacks } = NamedStacks::of(&moments, collector, namer);
         let start = seconds.first().copied().unwrap_or_default();
         let seconds = seconds.into_iter().map(|at| at - start).collect();
         Self { moments, seconds, profile, stacks, interval: collector.interval(), basis }
@@ -138,5 +100,59 @@ impl Story {
     /// Remarks for the reader.
     pub(crate) fn comments(&self) -> &[String] {
         &self.profile.comments
+    }
+}
+
+/// The names of all stacks that hold something at any of some moments.
+pub(super) struct NamedStacks {
+    /// One sample for each of `stacks`, its values zero.
+    pub(super) profile: Profile,
+    /// The numbers of the stacks.
+    pub(super) stacks: Vec<u32>,
+}
+
+impl NamedStacks {
+    /// Of `moments`, oldest first. Stacks through files that were loaded or unloaded meanwhile are left out.
+    pub(super) fn of(moments: &[Moment], collector: &Collector, namer: &mut Namer<'_>) -> Self {
+        let mut alive: Vec<bool> = Vec::new();
+        for cohort in moments.iter().flat_map(|moment| moment.side().cohorts.iter()) {
+            let index = cohort.stack as usize;
+            if index >= alive.len() {
+                alive.resize(index + 1, false);
+            }
+            alive[index] = true;
+        }
+        let mappings = |moment: Option<&'_ Moment>| moment.map_or(Vec::new(), |moment| moment.mappings().to_vec());
+        let (first, last) = (mappings(moments.first()), mappings(moments.last()));
+        let mut places = Places::new(&last, &first);
+        let time = moments.last().map_or(std::time::SystemTime::UNIX_EPOCH, Moment::time);
+        let mut profile = Profile::new(time, collector.interval().bytes());
+        let stack = |id: u32| collector.stacks().frames(StackId(id)).map(ReturnAddress::call_site);
+        let held = || (0u32..).zip(&alive).filter_map(|(stack, is_alive)| is_alive.then_some(stack));
+        // Room for all at once: growing would copy, and leave the copies behind.
+        let (count, frames) = held().fold((0, 0), |(count, frames), id| (count + 1, frames + stack(id).len()));
+        profile.reserve(count, frames);
+        let mut stacks = Vec::with_capacity(count);
+        let mut moved = 0u32;
+        for id in held() {
+            let frames = || stack(id);
+            // What the same addresses did before belongs to other code.
+            if frames().any(|address| places.has_moved(address)) {
+                moved += 1;
+                continue;
+            }
+            profile.push(frames().map(|address| places.index(Side::Later, address)), [0; 4], 0);
+            stacks.push(id);
+        }
+        places.name(namer);
+        profile.comments = moments.last().map(Moment::remarks).unwrap_or_default();
+        profile.comments.extend(places.why_unnamed(namer));
+        if moved > 0 {
+            profile.comments.push(format!(
+                "{moved} stacks pass through files that were loaded or unloaded meanwhile, and are left out"
+            ));
+        }
+        (profile.mappings, profile.locations) = (places.mappings, places.locations);
+        Self { profile, stacks }
     }
 }

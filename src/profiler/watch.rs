@@ -7,6 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use super::gauges::Gauges;
 use super::shared::Shared;
+use super::slow::Operation;
 use super::threads;
 use crate::error::{Error, Result};
 use crate::policy::{Decision, Hold, RateLimit, Reason, Trigger};
@@ -54,7 +55,11 @@ impl Watcher {
             let now = Instant::now();
             // Checked before each command, so that no flood of requests can keep a poll waiting.
             if now >= next_poll {
-                threads::outlive("a poll", || self.poll(), panicked);
+                let poll = || {
+                    let _timed = shared.monitoring.slow.time(Operation::Poll);
+                    self.poll();
+                };
+                threads::outlive("a poll", poll, panicked);
                 next_poll = now + interval;
             }
             match commands.recv_timeout(next_poll.saturating_duration_since(Instant::now())) {
@@ -75,6 +80,9 @@ impl Watcher {
     fn poll(&mut self) {
         self.shared.collector.check();
         let reading = self.read();
+        if let Ok(reading) = &reading {
+            self.shared.monitoring.observe(reading);
+        }
         let uptime = self.shared.uptime();
         let (before, decision) = {
             let mut status = self.shared.status();
@@ -123,6 +131,8 @@ impl Watcher {
     }
 
     fn take(&mut self, reason: Reason, reading: Reading) -> Result<Arc<Snapshot>> {
+        let shared = Arc::clone(&self.shared);
+        let _timed = shared.monitoring.slow.time(Operation::Snapshot);
         let begun = Instant::now();
         let told_apart = self.shared.history().epochs();
         let taken = self.shared.collector.snapshot(&told_apart);

@@ -160,6 +160,7 @@ pub(crate) mod tests {
                 process: ProcessMemory { rss, ..Default::default() },
                 allocator: None,
                 cgroup: CgroupMemory::default(),
+                system: None,
             },
             epoch: 0,
             cohorts: Cohorts::default(),

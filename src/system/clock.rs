@@ -1,4 +1,6 @@
-//! Time that may be asked for inside a hook: no allocation, no lock.
+//! Clocks. [`CoarseClock`] may be asked inside a hook: no allocation, no lock.
+
+use std::time::Duration;
 
 /// A monotonic clock of a few nanoseconds' cost and a few milliseconds' resolution.
 #[derive(Debug)]
@@ -19,10 +21,21 @@ impl CoarseClock {
 }
 
 fn now_millis() -> u64 {
-    // The C library's, which reads the vDSO page that it found when the program started: no system call. rustix looks for that
-    // page on its own, and under valgrind finds one that is not there.
-    let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: writes to `now`, which is ours. It cannot fail: Linux has this clock since 2.6.32.
-    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC_COARSE, &mut now) };
+    let now = now(libc::CLOCK_MONOTONIC_COARSE);
     now.tv_sec as u64 * 1000 + now.tv_nsec as u64 / 1_000_000
+}
+
+/// CPU time that all threads of this process have had, those that ended included.
+pub(crate) fn process_cpu_time() -> Duration {
+    let time = now(libc::CLOCK_PROCESS_CPUTIME_ID);
+    Duration::new(u64::try_from(time.tv_sec).unwrap_or(0), u32::try_from(time.tv_nsec).unwrap_or(0))
+}
+
+/// By the C library, which reads the vDSO page that it found when the program started: no system call. rustix looks for that page
+/// on its own, and under valgrind finds one that is not there.
+fn now(clock: libc::clockid_t) -> libc::timespec {
+    let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: writes to `now`, which is ours. It cannot fail: Linux has both clocks since 2.6.32.
+    unsafe { libc::clock_gettime(clock, &mut now) };
+    now
 }

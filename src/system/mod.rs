@@ -11,9 +11,11 @@ mod fork;
 mod loaded_code;
 mod malloc_conf;
 mod mapped_file;
+mod meminfo;
 mod mmap;
 mod modules;
 mod process_memory;
+mod processes;
 #[cfg(feature = "cpu")]
 mod sigprof;
 mod stacks;
@@ -25,7 +27,7 @@ pub(crate) use allocator::{
     unsample_this_thread,
 };
 pub(crate) use cgroup::CgroupReader;
-pub(crate) use clock::CoarseClock;
+pub(crate) use clock::{CoarseClock, process_cpu_time};
 #[cfg(feature = "cpu")]
 pub(crate) use cpu::{CpuSampling, CpuStack, HERTZ};
 pub(crate) use dump::dump_heap_v2;
@@ -34,9 +36,11 @@ pub(crate) use fork::{ForkMark, close_in_child};
 pub(crate) use loaded_code::{Linker, LoadedCode, loaded_bytes, loaded_code};
 pub use malloc_conf::MallocConf;
 pub(crate) use mapped_file::MappedFile;
+pub(crate) use meminfo::SystemMemoryReader;
 pub(crate) use mmap::{MmapAllocator, MmapSlice, Zeroed};
 pub(crate) use modules::{loaded_mappings, modules_generation};
 pub(crate) use process_memory::ProcessMemoryReader;
+pub(crate) use processes::{LargestProcesses, WalkLimits, largest_processes};
 #[cfg(feature = "cpu")]
 pub(crate) use sigprof::without_sigprof;
 pub(crate) use stacks::{is_readable, thread_pointer, top_of_main_stack};

@@ -130,7 +130,7 @@ const KIBIBYTES: (&str, u64) = (" kB", 1024);
 const ONES: (&str, u64) = ("", 1);
 
 /// Address space and resident set in bytes.
-fn statm_sizes(statm: &[u8], page_size: u64) -> Option<(u64, u64)> {
+pub(super) fn statm_sizes(statm: &[u8], page_size: u64) -> Option<(u64, u64)> {
     // Without the newline the last number may have been cut short.
     let mut fields = statm.strip_suffix(b"\n")?.split(|&byte| byte == b' ');
     let mut bytes = || digits(fields.next()?)?.checked_mul(page_size);
@@ -138,8 +138,8 @@ fn statm_sizes(statm: &[u8], page_size: u64) -> Option<(u64, u64)> {
 }
 
 #[derive(Debug)]
-struct ProcFile {
-    path: PathBuf,
+pub(super) struct ProcFile {
+    pub(super) path: PathBuf,
     /// `None` after a failed read: the next one opens the file again.
     file: Option<File>,
 }
@@ -150,7 +150,12 @@ impl ProcFile {
         Ok(Self { path, file })
     }
 
-    fn read_at(&mut self, buffer: &mut [u8], offset: u64) -> Result<usize> {
+    /// One that the first read opens.
+    pub(super) fn closed(path: PathBuf) -> Self {
+        Self { path, file: None }
+    }
+
+    pub(super) fn read_at(&mut self, buffer: &mut [u8], offset: u64) -> Result<usize> {
         let file = match self.file.take() {
             Some(file) => file,
             None => open(&self.path)?,

@@ -40,6 +40,7 @@ pub(crate) use judge::LEAST_SNAPSHOTS;
 pub(crate) use judge::judge;
 pub(crate) use judgement::Judgement;
 pub(crate) use posterior::Posterior;
+pub(crate) use rate::theil_sen_of;
 pub(crate) use shape::{Fact, Shape};
 pub(crate) use verdict::{Verdict, until_limit};
 use window::Window;

@@ -11,6 +11,12 @@ pub(crate) fn theil_sen(points: &[(f64, f64)], least_margin: f64) -> Option<Inte
     if !least_margin.is_finite() {
         return None;
     }
+    let Interval { estimate, low, high } = theil_sen_of(points, 1.0)?;
+    Some(Interval { estimate, low: low.min(estimate - least_margin), high: high.max(estimate + least_margin) })
+}
+
+/// The same with the bounds for points that tell no more than `1 / inflation` as many independent ones would.
+pub(crate) fn theil_sen_of(points: &[(f64, f64)], inflation: f64) -> Option<Interval> {
     let mut slopes = Vec::with_capacity(points.len() * points.len() / 2);
     for (index, a) in points.iter().enumerate() {
         for b in points.iter().skip(index + 1) {
@@ -23,13 +29,13 @@ pub(crate) fn theil_sen(points: &[(f64, f64)], least_margin: f64) -> Option<Inte
     slopes.sort_by(f64::total_cmp);
     let estimate = median(&slopes)?;
     let n = points.len() as f64;
-    let reach = Z_95 * (n * (n - 1.0) * (2.0 * n + 5.0) / 18.0).sqrt();
+    let reach = Z_95 * (n * (n - 1.0) * (2.0 * n + 5.0) / 18.0 * inflation).sqrt();
     let pairs = slopes.len() as f64;
     let at = |rank: f64| slopes.get((rank.max(0.0) as usize).min(slopes.len() - 1)).copied().unwrap_or(estimate);
     Some(Interval {
         estimate,
-        low: at(((pairs - reach) / 2.0).floor() - 1.0).min(estimate - least_margin),
-        high: at(((pairs + reach) / 2.0).ceil()).max(estimate + least_margin),
+        low: at(((pairs - reach) / 2.0).floor() - 1.0).min(estimate),
+        high: at(((pairs + reach) / 2.0).ceil()).max(estimate),
     })
 }
 

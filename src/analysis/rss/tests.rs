@@ -34,6 +34,7 @@ fn reading() -> Reading {
             thread_caches: Some(MIB),
         }),
         cgroup: CgroupMemory { limit: Some(512 * MIB), usage: Some(90 * MIB) },
+        system: None,
     }
 }
 
