@@ -11,7 +11,7 @@ use http::{Method, StatusCode};
 use super::answer::{self, Answer, TEXT};
 use super::diff_json::DiffJson;
 use super::diff_text::diff_table;
-use super::json::{MemoryReport, SnapshotEntry, SnapshotList, TopReport};
+use super::json::{EpisodeList, MemoryReport, SnapshotEntry, SnapshotList, TopReport, rules_text};
 use super::pprof;
 use super::query::Query;
 use super::render::{gave_up, render};
@@ -26,7 +26,7 @@ use crate::profiler::{Asker, Heap, Shared, Shown};
 use crate::snapshot::{Selector, Snapshot};
 
 /// What can be asked, for the listing.
-const PATHS: [(&str, &str); 18] = [
+const PATHS: [(&str, &str); 19] = [
     ("debug/pprof/", "profiles for go tool pprof and scrapers, as Go's net/http/pprof"),
     ("debug/pprof/heap", "the live heap now, for go tool pprof"),
     ("debug/pprof/allocs", "the same, showing all allocations first"),
@@ -42,6 +42,7 @@ const PATHS: [(&str, &str); 18] = [
     ("api/diff/baseline/latest/heap.prof", "the same for go tool pprof"),
     ("api/diff/baseline/latest/flamegraph.svg", "the same as a flame graph"),
     ("api/leaks", "what grows without bound, and why the rest is not accused"),
+    ("api/episodes", "rises of memory, each with its snapshots"),
     ("api/memory", "memory gauges and heapward's own figures"),
     ("metrics", "the same for Prometheus"),
     ("healthz", "whether the watcher lives"),
@@ -83,6 +84,7 @@ pub(super) enum Endpoint<'p> {
     Cmdline,
     Symbol,
     Cpu,
+    Episodes,
     Memory,
     Leaks,
     Snapshots,
@@ -111,6 +113,7 @@ impl<'p> Endpoint<'p> {
             ["debug", "pprof", "cmdline"] => Self::Cmdline,
             ["debug", "pprof", "symbol"] => Self::Symbol,
             ["debug", "pprof", "profile"] => Self::Cpu,
+            ["api", "episodes"] => Self::Episodes,
             ["api", "memory"] => Self::Memory,
             ["api", "leaks"] => Self::Leaks,
             ["api", "snapshots"] => Self::Snapshots,
@@ -155,7 +158,8 @@ pub(super) async fn answer(
         Endpoint::Cmdline => Ok(pprof::cmdline()),
         Endpoint::Symbol => pprof::symbol(shared, parts, body).await,
         Endpoint::Cpu => pprof::profile(shared, parts).await,
-        Endpoint::Memory => no_parameters(parts).map(|()| answer::json(StatusCode::OK, &MemoryReport::of(shared))),
+        Endpoint::Episodes => no_parameters(parts).map(|()| answer::json(StatusCode::OK, &EpisodeList::of(shared))),
+        Endpoint::Memory => memory(shared, parts),
         Endpoint::Leaks => leaks(shared, parts).await,
         Endpoint::Snapshots if parts.method == Method::POST => take(shared, parts).await,
         Endpoint::Snapshots => list(shared, parts).await,
@@ -206,6 +210,14 @@ fn health(shared: &Shared, parts: &Parts) -> Result<Answer> {
     let body =
         format!("the watcher polled last {:.1} s ago; allowed is {:.1} s\n", age.as_secs_f64(), allowed.as_secs_f64());
     Ok(answer::text(StatusCode::SERVICE_UNAVAILABLE, body))
+}
+
+fn memory(shared: &Shared, parts: &Parts) -> Result<Answer> {
+    no_parameters(parts)?;
+    if accept(parts).contains("text/plain") {
+        return Ok(answer::text(StatusCode::OK, rules_text(&shared.status())));
+    }
+    Ok(answer::json(StatusCode::OK, &MemoryReport::of(shared)))
 }
 
 fn metrics(shared: &Arc<Shared>, parts: &Parts) -> Result<Answer> {

@@ -1,15 +1,22 @@
 //! The JSON that is served. Sizes are bytes, durations seconds, times UTC in RFC 3339; what is unknown is `null`.
 
+mod episodes;
 mod rss;
+mod trouble;
 
+use std::collections::BTreeMap;
 use std::time::SystemTime;
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde::Serialize;
 
+pub(super) use self::episodes::EpisodeList;
 use self::rss::Rss;
+pub(super) use self::trouble::rules_text;
+use self::trouble::{EventsJson, PressureJson, RuleJson};
 use crate::analysis::{Amount, Top, TopRow};
 use crate::collect::{CollectorStats, Source, UnwindReport};
+use crate::policy::Reason;
 use crate::profile::{AllocatorMemory, Reading};
 use crate::profiler::Shared;
 use crate::snapshot::Snapshot;
@@ -70,6 +77,8 @@ pub(super) struct SnapshotEntry {
     sampled_objects: u64,
     stacks: usize,
     epoch: u32,
+    /// The rise that it belongs to: `/api/episodes`.
+    episode: Option<u64>,
     duration_seconds: f64,
     /// Why it does not show everything, all reasons.
     partial: Option<String>,
@@ -98,6 +107,7 @@ impl SnapshotEntry {
             sampled_objects: snapshot.live.objects,
             stacks: snapshot.whole.stacks,
             epoch: snapshot.epoch,
+            episode: snapshot.episode,
             duration_seconds: snapshot.duration.as_secs_f64(),
             partial: snapshot.partial.map(|partial| partial.to_string()),
             dropped_samples: snapshot.gaps.dropped_objects,
@@ -121,6 +131,9 @@ pub(super) struct Memory {
     allocator: Option<Allocator>,
     cgroup_limit_bytes: Option<u64>,
     cgroup_usage_bytes: Option<u64>,
+    /// `null` where the kernel does not tell.
+    pressure: Option<PressureJson>,
+    cgroup_events: EventsJson,
 }
 
 #[derive(Serialize)]
@@ -151,6 +164,8 @@ impl Memory {
             allocator: reading.allocator.map(Allocator::of),
             cgroup_limit_bytes: reading.cgroup.limit,
             cgroup_usage_bytes: reading.cgroup.usage,
+            pressure: reading.pressure.as_ref().map(PressureJson::of),
+            cgroup_events: EventsJson::of(&reading.events),
         }
     }
 }
@@ -181,6 +196,10 @@ pub(super) struct MemoryReport {
     rss: Option<Rss>,
     /// Which control group the limit is taken from.
     cgroup: String,
+    /// When memory use would reach the limit; `null` when it does not rise towards it.
+    predicted_limit_seconds: Option<f64>,
+    /// What each of the trigger's rules said of the last reading; empty when nothing could be read.
+    triggers: Vec<RuleJson>,
     collector: CollectorReport,
     unwinder: UnwinderReport,
     snapshots: SnapshotReport,
@@ -252,8 +271,9 @@ struct SnapshotReport {
     kept: usize,
     kept_bytes: usize,
     evicted: u64,
-    rss_above_threshold: u64,
-    requested: u64,
+    /// By the name of the reason.
+    #[serde(flatten)]
+    taken: BTreeMap<&'static str, u64>,
     failures: u64,
     last_time: Option<String>,
     last_duration_seconds: Option<f64>,
@@ -283,15 +303,13 @@ impl MemoryReport {
         let stats: CollectorStats = shared.collector().stats();
         let source = shared.collector().source();
         let of_hooks = |figure: u64| (source == Source::Hooks).then_some(figure);
-        let [rss_above_threshold, requested] = status.snapshots;
         let snapshots = {
             let history = shared.history();
             SnapshotReport {
                 kept: history.len(),
                 kept_bytes: history.size_bytes(),
                 evicted: history.evicted(),
-                rss_above_threshold,
-                requested,
+                taken: Reason::NAMES.into_iter().zip(status.snapshots).collect(),
                 failures: status.snapshot_failures,
                 last_time: status.last_snapshot.map(|(taken, _)| time(taken)),
                 last_duration_seconds: status.last_snapshot.map(|(_, duration)| duration.as_secs_f64()),
@@ -301,6 +319,8 @@ impl MemoryReport {
             memory: status.reading.as_ref().map(Memory::of),
             rss: status.reading.as_ref().map(|reading| Rss::now(reading, &stats, shared)),
             cgroup: shared.cgroup().to_owned(),
+            predicted_limit_seconds: status.predicted.map(|left| left.as_secs_f64()),
+            triggers: RuleJson::all(&status),
             collector: CollectorReport {
                 source: match source {
                     Source::Hooks => "hooks",

@@ -2,6 +2,8 @@
 
 use std::time::{Duration, SystemTime};
 
+use super::{CgroupEvents, Pressure};
+
 /// Memory of this process as the kernel counts it, in bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct ProcessMemory {
@@ -72,4 +74,24 @@ pub(crate) struct Reading {
     pub allocator: Option<AllocatorMemory>,
     /// The control group.
     pub cgroup: CgroupMemory,
+    /// Memory pressure; `None` where the kernel does not tell.
+    pub pressure: Option<Pressure>,
+    /// What befell the control group.
+    pub events: CgroupEvents,
+}
+
+#[cfg(test)]
+impl Reading {
+    /// Of a process with that RSS in bytes at that uptime in seconds; nothing else is known.
+    pub(crate) fn of_rss(seconds: u64, rss: u64) -> Self {
+        Self {
+            time: SystemTime::UNIX_EPOCH + Duration::from_secs(seconds),
+            uptime: Duration::from_secs(seconds),
+            process: ProcessMemory { rss, ..Default::default() },
+            allocator: None,
+            cgroup: CgroupMemory::default(),
+            pressure: None,
+            events: CgroupEvents::default(),
+        }
+    }
 }

@@ -5,7 +5,7 @@ use std::time::{Instant, SystemTime};
 
 use crate::error::Result;
 use crate::profile::Reading;
-use crate::system::{AllocatorStats, CgroupReader, ProcessMemoryReader};
+use crate::system::{AllocatorStats, CgroupEventsReader, CgroupReader, PressureReader, ProcessMemoryReader};
 
 /// Takes readings of this process. What can fail on its own leaves a gap in the reading and an error in the list.
 pub(crate) struct Gauges {
@@ -13,6 +13,8 @@ pub(crate) struct Gauges {
     process: ProcessMemoryReader,
     allocator: AllocatorStats,
     cgroup: CgroupReader,
+    pressure: PressureReader,
+    events: CgroupEventsReader,
 }
 
 impl Gauges {
@@ -23,6 +25,8 @@ impl Gauges {
             process: ProcessMemoryReader::open(Path::new("/proc/self"))?,
             allocator: AllocatorStats::open()?,
             cgroup: CgroupReader::discover(Path::new("/")),
+            pressure: PressureReader::new(Path::new("/")),
+            events: CgroupEventsReader::default(),
         })
     }
 
@@ -32,7 +36,10 @@ impl Gauges {
         let mut or_gap = |error| failed(error);
         let allocator = self.allocator.read().map_err(&mut or_gap).ok();
         let cgroup = self.cgroup.read().map_err(&mut or_gap).unwrap_or_default();
-        Ok(Reading { time: SystemTime::now(), uptime: self.started.elapsed(), process, allocator, cgroup })
+        let pressure = self.pressure.read(self.cgroup.unified()).map_err(&mut or_gap).unwrap_or_default();
+        let events = self.events.read(self.cgroup.group()).map_err(&mut or_gap).unwrap_or_default();
+        let (time, uptime) = (SystemTime::now(), self.started.elapsed());
+        Ok(Reading { time, uptime, process, allocator, cgroup, pressure, events })
     }
 
     /// When uptime began.

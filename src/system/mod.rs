@@ -2,17 +2,20 @@
 
 mod allocator;
 mod cgroup;
+mod cgroup_events;
 mod clock;
 #[cfg(feature = "cpu")]
 mod cpu;
 mod dump;
 mod errno;
 mod fork;
+mod held_file;
 mod loaded_code;
 mod malloc_conf;
 mod mapped_file;
 mod mmap;
 mod modules;
+mod pressure;
 mod process_memory;
 #[cfg(feature = "cpu")]
 mod sigprof;
@@ -25,6 +28,7 @@ pub(crate) use allocator::{
     unsample_this_thread,
 };
 pub(crate) use cgroup::CgroupReader;
+pub(crate) use cgroup_events::CgroupEventsReader;
 pub(crate) use clock::CoarseClock;
 #[cfg(feature = "cpu")]
 pub(crate) use cpu::{CpuSampling, CpuStack, HERTZ};
@@ -36,6 +40,7 @@ pub use malloc_conf::MallocConf;
 pub(crate) use mapped_file::MappedFile;
 pub(crate) use mmap::{MmapAllocator, MmapSlice, Zeroed};
 pub(crate) use modules::{loaded_mappings, modules_generation};
+pub(crate) use pressure::PressureReader;
 pub(crate) use process_memory::ProcessMemoryReader;
 #[cfg(feature = "cpu")]
 pub(crate) use sigprof::without_sigprof;

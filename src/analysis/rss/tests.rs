@@ -10,8 +10,6 @@ const MIB: u64 = 1 << 20;
 /// 100 MiB, of which jemalloc has 70 and heapward's tables 2.
 fn reading() -> Reading {
     Reading {
-        time: SystemTime::UNIX_EPOCH,
-        uptime: Duration::ZERO,
         process: ProcessMemory {
             rss: 100 * MIB,
             virtual_size: 1000 * MIB,
@@ -33,7 +31,7 @@ fn reading() -> Reading {
             muzzy: Some(2 * MIB),
             thread_caches: Some(MIB),
         }),
-        cgroup: CgroupMemory { limit: Some(512 * MIB), usage: Some(90 * MIB) },
+        ..Reading::of_rss(0, 0)
     }
 }
 
