@@ -24,8 +24,8 @@ pub use analysis::{Grouping, Site};
 pub use collect::Unwinder;
 pub use error::{Error, ErrorKind, Result};
 pub use handle::{
-    Age, Amount, Builder, Diff, DiffAmounts, DiffRow, Episode, EpisodePoint, EpisodeSnapshot, Estimate, HeapProfile, HeapTotals, Moment, Profiler,
-    SnapshotInfo, TopSite, start,
+    Age, Amount, Builder, Diff, DiffAmounts, DiffRow, Episode, EpisodePoint, EpisodeSnapshot, Estimate, HeapProfile,
+    HeapTotals, Moment, Profiler, SnapshotInfo, TopSite, start,
 };
 pub use http::{RouteService, Routes};
 pub use policy::{Growth, Reason, Symbolize, Threshold};

@@ -240,9 +240,7 @@ mod tests {
         for (percent, shown) in [(0.0, "0%"), (100.0, "100%"), (f64::NAN, "NaN%")] {
             check(
                 |config| config.rules.pressure = Some(percent),
-                &format!(
-                    "trigger_pressure (HEAPWARD_TRIGGER_PRESSURE) is {shown}: allowed is above 0% and below 100%"
-                ),
+                &format!("trigger_pressure (HEAPWARD_TRIGGER_PRESSURE) is {shown}: allowed is above 0% and below 100%"),
             );
         }
         check(

@@ -91,7 +91,9 @@ fn triggers(lookup: &dyn Fn(&str) -> Option<String>, rules: &mut Rules) -> Resul
     // With `off`, as what is on by default must be possible to switch off.
     let value = |variable| lookup(variable).map(|text| (text.trim() != "off").then_some(text));
     if let Some(text) = value("HEAPWARD_TRIGGER_GROWTH") {
-        let parse = |text: String| text.parse().map_err(|error| Error::config(format!("HEAPWARD_TRIGGER_GROWTH: {error}, or off")));
+        let parse = |text: String| {
+            text.parse().map_err(|error| Error::config(format!("HEAPWARD_TRIGGER_GROWTH: {error}, or off")))
+        };
         rules.growth = text.map(parse).transpose()?;
     }
     if let Some(text) = value("HEAPWARD_TRIGGER_PREDICTION") {

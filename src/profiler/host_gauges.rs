@@ -25,11 +25,7 @@ pub(crate) struct HostGauge {
 }
 
 impl HostGauge {
-    pub(crate) fn new(
-        name: &'static str,
-        above: f64,
-        read: impl Fn() -> Option<f64> + Send + Sync + 'static,
-    ) -> Self {
+    pub(crate) fn new(name: &'static str, above: f64, read: impl Fn() -> Option<f64> + Send + Sync + 'static) -> Self {
         Self { name, above, read: Arc::new(read) }
     }
 }
@@ -53,7 +49,9 @@ pub(super) fn validated(gauges: &[HostGauge]) -> Result<()> {
             )));
         }
         if !above.is_finite() {
-            return Err(Error::config(format!("trigger_on_gauge `{name}` is above {above}: allowed is a finite number")));
+            return Err(Error::config(format!(
+                "trigger_on_gauge `{name}` is above {above}: allowed is a finite number"
+            )));
         }
         if gauges.iter().take(index).any(|before| before.name == *name) {
             return Err(Error::config(format!("trigger_on_gauge has the name `{name}` twice: each needs its own")));
@@ -169,7 +167,9 @@ mod tests {
         static IS_SLOW: AtomicBool = AtomicBool::new(true);
         let slow = || {
             let begun = Instant::now();
-            while IS_SLOW.load(Relaxed) && begun.elapsed() < SLOW {}
+            while IS_SLOW.load(Relaxed) && begun.elapsed() < SLOW {
+                std::hint::spin_loop();
+            }
             Some(2.0)
         };
         let mut gauges = HostGauges::new(vec![HostGauge::new("slow", 1.0, slow)]);

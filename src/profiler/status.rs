@@ -85,9 +85,8 @@ impl Status {
     /// What somebody must put right before the rule about RSS can decide anything.
     pub(crate) fn hindrance(&self) -> Option<Hold> {
         match (self.decision, self.said.first().map(|said| said.verdict)) {
-            (Decision::Hold(hold @ Hold::NoReading), _) | (_, Some(Verdict::Holds(hold @ Hold::UnknownLimit { .. }))) => {
-                Some(hold)
-            }
+            (Decision::Hold(hold @ Hold::NoReading), _)
+            | (_, Some(Verdict::Holds(hold @ Hold::UnknownLimit { .. }))) => Some(hold),
             _ => None,
         }
     }

@@ -107,34 +107,28 @@ mod tests {
         check(CgroupVersion::V2, &[("memory.events.local", LOCAL), ("memory.events", WITH_BELOW)], all);
         check(CgroupVersion::V2, &[("memory.events", WITH_BELOW)], below);
         // Before 4.19: no oom_kill.
-        check(CgroupVersion::V2, &[("memory.events", "low 0\nhigh 0\nmax 9\noom 0\n")], [
-            Some(0),
-            Some(0),
-            Some(9),
-            Some(0),
-            None,
-        ]);
+        check(
+            CgroupVersion::V2,
+            &[("memory.events", "low 0\nhigh 0\nmax 9\noom 0\n")],
+            [Some(0), Some(0), Some(9), Some(0), None],
+        );
     }
 
     #[test]
     fn v1_tells_the_limit_and_the_killed() {
         let control = "oom_kill_disable 0\nunder_oom 1\noom_kill 3\n";
-        check(CgroupVersion::V1, &[("memory.oom_control", control), ("memory.failcnt", "17\n")], [
-            None,
-            None,
-            Some(17),
-            None,
-            Some(3),
-        ]);
+        check(
+            CgroupVersion::V1,
+            &[("memory.oom_control", control), ("memory.failcnt", "17\n")],
+            [None, None, Some(17), None, Some(3)],
+        );
         // Before 4.13.
         let control = "oom_kill_disable 0\nunder_oom 0\n";
-        check(CgroupVersion::V1, &[("memory.oom_control", control), ("memory.failcnt", "0\n")], [
-            None,
-            None,
-            Some(0),
-            None,
-            None,
-        ]);
+        check(
+            CgroupVersion::V1,
+            &[("memory.oom_control", control), ("memory.failcnt", "0\n")],
+            [None, None, Some(0), None, None],
+        );
         // v2's files mean nothing there.
         check(CgroupVersion::V1, &[("memory.events", WITH_BELOW)], [None; 5]);
     }

@@ -54,7 +54,8 @@ impl HeldFile {
 /// What is not told is no error: the kernel says so in several ways.
 fn unknown<T>(error: io::Error, path: &Path) -> Result<Option<T>> {
     // Pressure that is switched off is said when it is read, or opened; of a group that was removed, ENODEV.
-    let switched_off = [Errno::OPNOTSUPP, Errno::NODEV].iter().any(|errno| error.raw_os_error() == Some(errno.raw_os_error()));
+    let switched_off =
+        [Errno::OPNOTSUPP, Errno::NODEV].iter().any(|errno| error.raw_os_error() == Some(errno.raw_os_error()));
     match error.kind() {
         io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied => Ok(None),
         _ if switched_off => Ok(None),

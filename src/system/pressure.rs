@@ -89,7 +89,8 @@ mod tests {
 
     const TEXT: &str = "some avg10=12.34 avg60=5.00 avg300=100.00 total=1234567\n\
                         full avg10=1.05 avg60=0.50 avg300=0.00 total=89\n";
-    const QUIET: &str = "some avg10=0.00 avg60=0.00 avg300=0.00 total=0\nfull avg10=0.00 avg60=0.00 avg300=0.00 total=0\n";
+    const QUIET: &str =
+        "some avg10=0.00 avg60=0.00 avg300=0.00 total=0\nfull avg10=0.00 avg60=0.00 avg300=0.00 total=0\n";
 
     fn root(files: &[(&str, &str)]) -> TempDir {
         let root = TempDir::new().unwrap();

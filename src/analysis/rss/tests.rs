@@ -1,7 +1,5 @@
 //! Whatever the sources say, the parts sum up to RSS, and what was cut or cannot be told is said.
 
-use std::time::{Duration, SystemTime};
-
 use super::*;
 use crate::profile::{CgroupMemory, ProcessMemory};
 
@@ -31,6 +29,7 @@ fn reading() -> Reading {
             muzzy: Some(2 * MIB),
             thread_caches: Some(MIB),
         }),
+        cgroup: CgroupMemory { limit: Some(512 * MIB), usage: Some(90 * MIB) },
         ..Reading::of_rss(0, 0)
     }
 }

@@ -71,12 +71,7 @@ pub(super) struct RuleJson {
 
 impl RuleJson {
     pub(super) fn all(status: &Status) -> Vec<Self> {
-        let rule = |said: &Said| Self {
-            rule: said.rule,
-            gauge: said.gauge,
-            says: said.word(),
-            why: said.to_string(),
-        };
+        let rule = |said: &Said| Self { rule: said.rule, gauge: said.gauge, says: said.word(), why: said.to_string() };
         status.said.iter().map(rule).collect()
     }
 }

@@ -123,8 +123,11 @@ fn growth_is_since_the_last_snapshot_whatever_that_was_for() {
         rule,
         "holds: RSS 60.0 MiB has grown from the 50.0 MiB of the first reading on one reading, and it takes 2 in a row",
     );
-    let decision =
-        case.check_rule(&reading(3, 60), rule, "fires: RSS 60.0 MiB is 10.0 MiB above the 50.0 MiB of the first reading");
+    let decision = case.check_rule(
+        &reading(3, 60),
+        rule,
+        "fires: RSS 60.0 MiB is 10.0 MiB above the 50.0 MiB of the first reading",
+    );
     assert_eq!(decision, Decision::Take(Reason::RssGrowth { rss: 60 * MIB, from: 50 * MIB, since: None }));
     case.check_rule(&reading(4, 60), rule, "holds: RSS 60.0 MiB is not 20% above the 60.0 MiB of snapshot 1");
     // Down and up again to where it was is no growth.
@@ -229,7 +232,11 @@ fn a_gauge_fires_on_the_second_reading_above() {
     case.check_gauge(2, GaugeValue::Unknown, "queue_bytes unknown: it has no value now");
     case.check_gauge(3, known(10.5), "queue_bytes holds: 10.5 is above 10 on one reading, and it takes 2 in a row");
     case.check_gauge(4, GaugeValue::Panicked, "queue_bytes unknown: its function panicked");
-    case.check_gauge(5, known(f64::INFINITY), "queue_bytes holds: inf is above 10 on one reading, and it takes 2 in a row");
+    case.check_gauge(
+        5,
+        known(f64::INFINITY),
+        "queue_bytes holds: inf is above 10 on one reading, and it takes 2 in a row",
+    );
     assert_eq!(case.snapshots, 0);
     case.check_gauge(6, known(11.0), "queue_bytes fires: the gauge queue_bytes is 11, above 10");
     assert_eq!(case.snapshots, 1);

@@ -3,12 +3,13 @@
 //! Looked at are the last 32 readings, and two longer windows of as many means of readings, the longest half as long as is
 //! looked ahead. What a window holds is a rise when all of this is so:
 //!
-//! - of the medians of its eighths, at least six are above the one before, and no step of the seven is more than half of the
-//!   whole: a jump is no trend, and neither is a cache that has stopped growing;
+//! - of the medians of its eighths, at least six are above the one before, and no step of the seven is more than a third
+//!   of the whole: a jump is no trend, and neither is a cache that has stopped growing;
 //! - its first quarter lies below its last, but for one point of each: noise does that by chance once in some hundred
 //!   thousand windows, together with the above;
 //! - it ends above all that was seen before it in six times as long as is looked ahead. A sawtooth climbs as a leak does, but
 //!   where it has been before. (Its first tooth is a leak by all that can be seen.)
+//! - what it says of now is so: at least half of it has come.
 //!
 //! A rise that slows down is taken for one that halves in equal times, which is what a cache that fills does, and ends where
 //! that ends. Any other goes on as it went, by the median of all slopes between the eighths (Theil, 1950; Sen, 1968).
@@ -22,8 +23,13 @@ use std::time::Duration;
 const POINTS: usize = 32;
 const BLOCKS: usize = 8;
 const BLOCK: usize = POINTS / BLOCKS;
-/// Steps between eighths that must go up, of seven.
+/// Steps between eighths that must go up, of seven, and what share of the whole each may be.
 const LEAST_UPS: usize = 6;
+const LARGEST_STEP: f64 = 1.0 / 3.0;
+/// A later half that is slower by less than this is as fast as the earlier.
+const SLOWER: f64 = 0.99;
+/// How much of its rise until now must have come.
+const KEPT: f64 = 0.5;
 /// How much further than seen a rise is believed.
 const BELIEVED: f64 = 2.0;
 /// For so many times as long as is looked ahead, heights are remembered, in so many pieces.
@@ -129,6 +135,11 @@ impl Trend {
         outlooks.min_by_key(Outlook::rank).unwrap_or(Outlook::NotRising)
     }
 
+    /// The last eighth of the shortest window: what is so now, but for noise.
+    fn recent(&self) -> Option<(f64, f64)> {
+        self.windows.first().and_then(Window::recent)
+    }
+
     fn by(&self, window: &Window, limit: f64) -> Outlook {
         let rise = match window.seen {
             Seen::TooLittle => {
@@ -142,13 +153,18 @@ impl Trend {
         if rise.last <= known {
             return Outlook::KnownHeight { height: known as u64 };
         }
+        // A long window learns late that a rise has ended: what it says of now is held against now.
+        if let Some((time, value)) = self.recent()
+            && value - rise.last < KEPT * rise.slope * (time - rise.end)
+        {
+            return Outlook::NotRising;
+        }
         let left = limit - rise.last;
-        let seconds = match rise.seconds_for(left) {
-            Some(seconds) => (seconds - (self.now - rise.end)).max(0.0),
-            None => return Outlook::LevelsOff { at: rise.ceiling() as u64 },
+        let Some(seconds) = rise.seconds_for(left) else { return Outlook::LevelsOff { at: rise.ceiling() as u64 } };
+        // What should have come already has not, and longer than a Duration holds is no prediction.
+        let Ok(within) = Duration::try_from_secs_f64(seconds - (self.now - rise.end)) else {
+            return Outlook::NotRising;
         };
-        // Longer than a Duration holds is no prediction.
-        let Ok(within) = Duration::try_from_secs_f64(seconds) else { return Outlook::NotRising };
         if left <= BELIEVED * (rise.last - known) { Outlook::Reaches { within } } else { Outlook::TooFar { within } }
     }
 }
@@ -208,6 +224,13 @@ impl Window {
         self.sums.1 += value;
     }
 
+    /// Time and value of the last eighth.
+    fn recent(&self) -> Option<(f64, f64)> {
+        let last = |back: usize| self.points.get((self.next + POINTS - back) % POINTS).copied();
+        let last = [last(4)?, last(3)?, last(2)?, last(1)?];
+        (self.count >= BLOCK).then(|| middle(last))
+    }
+
     fn push(&mut self, point: (f64, f64)) {
         if let Some(slot) = self.points.get_mut(self.next) {
             *slot = point;
@@ -243,21 +266,14 @@ struct Rise {
 impl Rise {
     fn of(points: &[(f64, f64); POINTS]) -> Option<Self> {
         let mut blocks = [(0.0, 0.0); BLOCKS];
-        for (block, points) in blocks.iter_mut().zip(points.chunks_exact(BLOCK)) {
-            let mut values = [0.0; BLOCK];
-            for (value, point) in values.iter_mut().zip(points) {
-                *value = point.1;
-            }
-            values.sort_unstable_by(f64::total_cmp);
-            let middle = (values[BLOCK / 2 - 1] + values[BLOCK / 2]) / 2.0;
-            let time = points.iter().map(|point| point.0).sum::<f64>() / BLOCK as f64;
-            *block = (time, middle);
+        for (block, points) in blocks.iter_mut().zip(points.as_chunks().0) {
+            *block = middle(*points);
         }
         let [first, .., last] = blocks;
         let whole = last.1 - first.1;
         let steps = blocks.windows(2).map(|pair| pair[1].1 - pair[0].1);
         let ups = steps.clone().filter(|&step| step > 0.0).count();
-        if ups < LEAST_UPS || steps.fold(0.0, f64::max) > whole / 2.0 || !quarters_are_apart(points) {
+        if ups < LEAST_UPS || steps.fold(0.0, f64::max) > whole * LARGEST_STEP || !quarters_are_apart(points) {
             return None;
         }
         let mut slopes = [0.0; BLOCKS * (BLOCKS - 1) / 2];
@@ -269,7 +285,7 @@ impl Rise {
         let middle = slopes.len() / 2;
         let slope = (slopes[middle - 1] + slopes[middle]) / 2.0;
         let (earlier, later) = (blocks[BLOCKS / 2 - 1].1 - first.1, last.1 - blocks[BLOCKS / 2].1);
-        let slowing = (later < earlier).then_some((later / earlier).max(0.0));
+        let slowing = (later < SLOWER * earlier).then_some((later / earlier).max(0.0));
         let half = blocks[BLOCKS / 2].0 - first.0;
         (slope > 0.0).then_some(Self {
             start: points[0].0,
@@ -285,7 +301,7 @@ impl Rise {
 
     /// How much a rise that slows down has still to go: of `A·e^(−t/τ)`, what is left at the end, where the halves of the
     /// window tell by what it slows. A half has four eighths, of which three are between its medians.
-    fn to_come(&self, slowing: f64) -> f64 {
+    fn still_ahead(&self, slowing: f64) -> f64 {
         self.later / (slowing.powf(-0.75) - 1.0)
     }
 
@@ -294,7 +310,7 @@ impl Rise {
         match self.slowing {
             None => Some(left.max(0.0) / self.slope),
             Some(slowing) => {
-                let share = left.max(0.0) / self.to_come(slowing);
+                let share = left.max(0.0) / self.still_ahead(slowing);
                 (share < 1.0).then(|| self.half * (-share).ln_1p() / slowing.ln())
             }
         }
@@ -302,8 +318,16 @@ impl Rise {
 
     /// Where a rise that slows down ends.
     fn ceiling(&self) -> f64 {
-        self.last + self.slowing.map_or(f64::INFINITY, |slowing| self.to_come(slowing))
+        self.last + self.slowing.map_or(f64::INFINITY, |slowing| self.still_ahead(slowing))
     }
+}
+
+/// The mean of the times and the median of the values.
+fn middle(points: [(f64, f64); BLOCK]) -> (f64, f64) {
+    let mut values = points.map(|point| point.1);
+    values.sort_unstable_by(f64::total_cmp);
+    let time = points.iter().map(|point| point.0).sum::<f64>() / BLOCK as f64;
+    (time, (values[BLOCK / 2 - 1] + values[BLOCK / 2]) / 2.0)
 }
 
 /// Whether the first quarter is below the last, but for one point of each.
