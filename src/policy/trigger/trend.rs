@@ -5,11 +5,12 @@
 //!
 //! - of the medians of its eighths, at least six are above the one before, and no step of the seven is more than a third
 //!   of the whole: a jump is no trend, and neither is a cache that has stopped growing;
-//! - its first quarter lies below its last, but for one point of each: noise does that by chance once in some hundred
-//!   thousand windows, together with the above;
 //! - it ends above all that was seen before it in six times as long as is looked ahead. A sawtooth climbs as a leak does, but
 //!   where it has been before. (Its first tooth is a leak by all that can be seen.)
 //! - what it says of now is so: at least half of it has come.
+//!
+//! Of 12,000 flat histories with even noise of 19% of the limit to both sides, 6 were taken for a rise in their first 400 s;
+//! with 5%, none of 12,000.
 //!
 //! A rise that slows down is taken for one that halves in equal times, which is what a cache that fills does, and ends where
 //! that ends. Any other goes on as it went, by the median of all slopes between the eighths (Theil, 1950; Sen, 1968).
@@ -273,7 +274,7 @@ impl Rise {
         let whole = last.1 - first.1;
         let steps = blocks.windows(2).map(|pair| pair[1].1 - pair[0].1);
         let ups = steps.clone().filter(|&step| step > 0.0).count();
-        if ups < LEAST_UPS || steps.fold(0.0, f64::max) > whole * LARGEST_STEP || !quarters_are_apart(points) {
+        if ups < LEAST_UPS || steps.fold(0.0, f64::max) > whole * LARGEST_STEP {
             return None;
         }
         let mut slopes = [0.0; BLOCKS * (BLOCKS - 1) / 2];
@@ -328,20 +329,6 @@ fn middle(points: [(f64, f64); BLOCK]) -> (f64, f64) {
     values.sort_unstable_by(f64::total_cmp);
     let time = points.iter().map(|point| point.0).sum::<f64>() / BLOCK as f64;
     (time, (values[BLOCK / 2 - 1] + values[BLOCK / 2]) / 2.0)
-}
-
-/// Whether the first quarter is below the last, but for one point of each.
-fn quarters_are_apart(points: &[(f64, f64); POINTS]) -> bool {
-    let sorted = |quarter: &[(f64, f64)]| {
-        let mut values = [0.0; POINTS / 4];
-        for (value, point) in values.iter_mut().zip(quarter) {
-            *value = point.1;
-        }
-        values.sort_unstable_by(f64::total_cmp);
-        values
-    };
-    let (first, last) = (sorted(&points[..POINTS / 4]), sorted(&points[POINTS - POINTS / 4..]));
-    first[POINTS / 4 - 2] < last[1]
 }
 
 /// The highest that was seen, piece by piece of time.

@@ -132,6 +132,30 @@ fn a_sawtooth_is_silent_after_its_first_teeth() {
     }
 }
 
+/// Whether steps between eighths of a window, in equal times, are a rise.
+#[track_caller]
+fn check_steps(steps: [f64; BLOCKS - 1], is_rise: bool) {
+    let mut points = [(0.0, 0.0); POINTS];
+    for (index, point) in points.iter_mut().enumerate() {
+        *point = (index as f64, 100.0 + steps[..index / BLOCK].iter().sum::<f64>());
+    }
+    assert_eq!(Rise::of(&points).is_some(), is_rise, "{steps:?}");
+}
+
+#[test]
+fn a_rise_goes_on_throughout_its_window() {
+    check_steps([1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0], true);
+    check_steps([1.0, 1.0, -0.5, 1.0, 1.0, 1.0, 1.0], true);
+    check_steps([0.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0], true);
+    check_steps([1.0, -0.5, 1.0, -0.5, 1.0, 1.0, 1.0], false);
+    check_steps([0.0, 0.0, 1.0, 1.0, 1.0, 1.0, 1.0], false);
+    check_steps([1.0, 1.0, 1.0, 1.0, 1.0, 0.0, 0.0], false);
+    // A third of the whole, and a little more.
+    check_steps([1.0, 1.0, 1.0, 3.0, 1.0, 1.0, 1.0], true);
+    check_steps([1.0, 1.0, 1.0, 3.1, 1.0, 1.0, 1.0], false);
+    check_steps([-1.0, -1.0, -1.0, -1.0, -1.0, -1.0, -1.0], false);
+}
+
 #[test]
 fn nothing_is_said_of_too_little_or_after_a_gap() {
     let mut trend = Trend::new(Duration::from_secs(600), Duration::from_secs(1));
