@@ -62,3 +62,18 @@ fn unknown<T>(error: io::Error, path: &Path) -> Result<Option<T>> {
         _ => Err(Error::io(format!("cannot read {}", path.display()), error)),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_switched_off_is_unknown_and_what_fails_is_an_error() {
+        let of = |errno: Errno| unknown::<()>(io::Error::from_raw_os_error(errno.raw_os_error()), Path::new("/memory"));
+        for errno in [Errno::OPNOTSUPP, Errno::NODEV, Errno::NOENT, Errno::ACCESS, Errno::PERM] {
+            assert!(matches!(of(errno), Ok(None)), "{errno}");
+        }
+        let error = of(Errno::IO).unwrap_err().to_string();
+        assert!(error.starts_with("cannot read /memory: "), "{error}");
+    }
+}

@@ -116,6 +116,7 @@ fn a_small_rise_is_none() {
     let mut story = Story::default();
     story.see(1600);
     assert_eq!(story.take(1699, ABOVE), None, "a sixteenth at least");
+    assert_eq!(story.take(1900, Reason::Requested), None, "one on request begins none");
     assert_eq!(story.take(1700, ABOVE), Some(1));
     // Without any reading before there is nothing that it rose from.
     assert_eq!(Story::default().take(1000, ABOVE), None);
