@@ -48,7 +48,7 @@ impl CgroupReader {
         }
     }
 
-    /// CgroupVersion and folder of the group that was read last.
+    /// Version and folder of the group that was read last.
     pub(crate) fn group(&self) -> Option<(CgroupVersion, &Path)> {
         self.group.as_ref().map(|group| (group.version, group.folder.as_path()))
     }
