@@ -24,16 +24,17 @@ pub use analysis::{Grouping, Site};
 pub use collect::Unwinder;
 pub use error::{Error, ErrorKind, Result};
 pub use handle::{
-    Age, Amount, Builder, Diff, DiffAmounts, DiffRow, Estimate, HeapProfile, HeapTotals, Moment, Profiler,
-    SnapshotInfo, TopSite, start,
+    Age, Amount, Builder, Diff, DiffAmounts, DiffRow, Episode, EpisodePoint, EpisodeSnapshot, Estimate, HeapProfile,
+    HeapTotals, Moment, Profiler, SnapshotInfo, TopSite, start,
 };
 pub use http::{RouteService, Routes};
-pub use policy::{Reason, Symbolize, Threshold};
+pub use policy::{Growth, Reason, Symbolize, Threshold};
 pub use profile::ByteSize;
 pub use profiler::{
     DEFAULT_DEBUG_DIRS, DEFAULT_HISTORY, DEFAULT_HISTORY_BYTES, DEFAULT_LISTEN, DEFAULT_MAX_LIVE_SAMPLES,
     DEFAULT_MAX_STACKS, DEFAULT_MIN_INTERVAL, DEFAULT_POLL_INTERVAL, DEFAULT_PROFILES_DIR, DEFAULT_READINGS,
-    DEFAULT_RSS_THRESHOLD, DEFAULT_SLOW_OPERATION, DEFAULT_SYMBOLIZE_HEADROOM, Evidence, LeakReport, LeakSuspect,
+    DEFAULT_RSS_THRESHOLD, DEFAULT_SLOW_OPERATION, DEFAULT_SYMBOLIZE_HEADROOM, DEFAULT_TRIGGER_EVENTS,
+    DEFAULT_TRIGGER_GROWTH, DEFAULT_TRIGGER_PREDICTION, DEFAULT_TRIGGER_PRESSURE, Evidence, LeakReport, LeakSuspect,
     LetGo, Listen,
 };
 pub use snapshot::Selector;

@@ -6,9 +6,9 @@ use std::time::Duration;
 use super::Profiler;
 use crate::collect::Unwinder;
 use crate::error::{Error, Result};
-use crate::policy::{Symbolize, Threshold};
+use crate::policy::{Growth, Symbolize, Threshold};
 use crate::profile::ByteSize;
-use crate::profiler::{Config, Listen, ProfilesDir, apply_environment};
+use crate::profiler::{Config, HostGauge, Listen, ProfilesDir, apply_environment};
 
 /// Sets the profiler up; [`Builder::start`] checks all of it and starts.
 ///
@@ -29,6 +29,67 @@ impl Builder {
     /// Default [`DEFAULT_RSS_THRESHOLD`](crate::DEFAULT_RSS_THRESHOLD); variable `HEAPWARD_RSS_THRESHOLD`.
     pub fn rss_threshold(mut self, threshold: impl Into<Threshold>) -> Self {
         self.config.rss_threshold = threshold.into();
+        self
+    }
+
+    /// Also takes snapshots when RSS has grown so much since the last one, on two readings in a row: by bytes, or by a share of
+    /// what it was. `None` switches that off.
+    /// Default [`DEFAULT_TRIGGER_GROWTH`](crate::DEFAULT_TRIGGER_GROWTH); variable `HEAPWARD_TRIGGER_GROWTH`: `20%`, `256MiB`
+    /// or `off`.
+    pub fn trigger_growth(mut self, growth: impl Into<Option<Growth>>) -> Self {
+        self.config.rules.growth = growth.into();
+        self
+    }
+
+    /// Also takes snapshots when memory use rises such that it would reach the limit within `horizon`. `None` switches that
+    /// off. Default [`DEFAULT_TRIGGER_PREDICTION`](crate::DEFAULT_TRIGGER_PREDICTION); variable
+    /// `HEAPWARD_TRIGGER_PREDICTION`, which also takes `off`.
+    pub fn trigger_prediction(mut self, horizon: impl Into<Option<Duration>>) -> Self {
+        self.config.rules.prediction = horizon.into();
+        self
+    }
+
+    /// Also takes snapshots when some task waited for memory (PSI, `some avg10`) for more than so many percent of the time:
+    /// in the control group where cgroup v2 tells that, else on the machine. `None` switches that off.
+    /// Default [`DEFAULT_TRIGGER_PRESSURE`](crate::DEFAULT_TRIGGER_PRESSURE); variable `HEAPWARD_TRIGGER_PRESSURE`: `10%` or
+    /// `off`.
+    pub fn trigger_pressure(mut self, percent: impl Into<Option<f64>>) -> Self {
+        self.config.rules.pressure = percent.into();
+        self
+    }
+
+    /// Whether snapshots are also taken when the kernel counted `high`, `oom` or `oom_kill` of the memory control group
+    /// (cgroup v1: `oom_kill` alone).
+    /// Default [`DEFAULT_TRIGGER_EVENTS`](crate::DEFAULT_TRIGGER_EVENTS); variable `HEAPWARD_TRIGGER_EVENTS`.
+    pub fn trigger_events(mut self, is_on: bool) -> Self {
+        self.config.rules.events = is_on;
+        self
+    }
+
+    /// Also takes snapshots when a gauge of the service's own stands above `above` on two readings in a row; 16 gauges at
+    /// most. `name` is of `a` to `z`, `0` to `9` and `_`.
+    ///
+    /// `read` is called at every poll, on the watcher's thread: it must be quick, as nothing is polled while it runs. One that
+    /// takes longer than 50 ms is told in the log and in `/api/memory`; one that panics counts as unknown, as do `None` and
+    /// NaN.
+    ///
+    /// ```no_run
+    /// # use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+    /// static QUEUED: AtomicU64 = AtomicU64::new(0);
+    /// # fn main() -> Result<(), heapward::Error> {
+    /// let _profiler = heapward::Profiler::builder()
+    ///     .trigger_on_gauge("queue_bytes", 64e6, || Some(QUEUED.load(Relaxed) as f64))
+    ///     .start()?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn trigger_on_gauge(
+        mut self,
+        name: &'static str,
+        above: f64,
+        read: impl Fn() -> Option<f64> + Send + Sync + 'static,
+    ) -> Self {
+        self.config.gauges.push(HostGauge::new(name, above, read));
         self
     }
 

@@ -33,6 +33,8 @@ pub struct SnapshotInfo {
     pub epoch: u32,
     /// Why it does not show everything, all reasons; `None` when it does.
     pub partial: Option<String>,
+    /// The episode that it belongs to: [`Profiler::episodes`](crate::Profiler::episodes).
+    pub episode: Option<u64>,
 }
 
 /// A site with what it holds and allocated in all, estimated.
@@ -115,6 +117,7 @@ impl SnapshotInfo {
             duration: snapshot.duration,
             epoch: snapshot.epoch,
             partial: snapshot.partial.map(|partial| partial.to_string()),
+            episode: snapshot.episode,
         }
     }
 }

@@ -8,11 +8,12 @@ use std::time::{Duration, Instant};
 
 use super::folder;
 use super::slot::Slot;
-use super::{Builder, ComparedUnwinders, Diff, HeapProfile, LiveSample, SnapshotInfo, TopSite};
+use super::{Builder, ComparedUnwinders, Diff, Episode, HeapProfile, LiveSample, SnapshotInfo, TopSite};
 use crate::analysis::{Grouping, Question, Sort, Top};
 use crate::collect::{Collector, LiveObject, Rejected, Source, UnwindReport};
 use crate::error::{Error, ErrorKind, Result};
 use crate::http::{Bound, Routes};
+use crate::policy;
 use crate::profile::{ByteSize, INUSE_SPACE, Trim};
 use crate::profiler::{
     Asker, Config, Gauges, Heap, LeakReport, Namer, Operation, Shared, Shown, View, Wanted, Workers, stopped,
@@ -130,6 +131,14 @@ impl Profiler {
             Ok(shared) => shared.history().all().iter().map(|snapshot| SnapshotInfo::of(snapshot)).collect(),
             Err(_) => Vec::new(),
         }
+    }
+
+    /// The last 20 episodes, oldest first: rises of RSS, each with its snapshots.
+    pub fn episodes(&self) -> Vec<Episode> {
+        let Ok(shared) = self.shared() else { return Vec::new() };
+        let episodes: Vec<policy::Episode> = shared.episodes().all().cloned().collect();
+        let history = shared.history();
+        episodes.iter().map(|episode| Episode::of(episode, |id| history.keeps(id))).collect()
     }
 
     /// A snapshot as gzipped profile.proto, for `go tool pprof`.

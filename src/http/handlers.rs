@@ -11,7 +11,7 @@ use http::{Method, StatusCode};
 use super::answer::{self, Answer, TEXT};
 use super::diff_json::DiffJson;
 use super::diff_text::diff_table;
-use super::json::{MemoryReport, SnapshotEntry, SnapshotList, TopReport};
+use super::json::{EpisodeList, MemoryReport, SnapshotEntry, SnapshotList, TopReport, rules_text};
 use super::monitoring::{self, Monitored};
 use super::pprof;
 use super::query::Query;
@@ -43,6 +43,7 @@ const PATHS: &[(&str, &str)] = &[
     ("api/diff/baseline/latest/heap.prof", "the same for go tool pprof"),
     ("api/diff/baseline/latest/flamegraph.svg", "the same as a flame graph"),
     ("api/leaks", "what grows without bound, and why the rest is not accused"),
+    ("api/episodes", "rises of memory, each with its snapshots"),
     ("api/memory", "memory gauges and heapward's own figures"),
     (
         "api/monitoring/detailed-metrics",
@@ -93,6 +94,7 @@ pub(super) enum Endpoint<'p> {
     Cmdline,
     Symbol,
     Cpu,
+    Episodes,
     Memory,
     Leaks,
     Monitoring(Monitored),
@@ -123,6 +125,7 @@ impl<'p> Endpoint<'p> {
             ["debug", "pprof", "cmdline"] => Self::Cmdline,
             ["debug", "pprof", "symbol"] => Self::Symbol,
             ["debug", "pprof", "profile"] => Self::Cpu,
+            ["api", "episodes"] => Self::Episodes,
             ["api", "memory"] => Self::Memory,
             ["api", "leaks"] => Self::Leaks,
             ["api", "monitoring", name] => Self::Monitoring(Monitored::find(name)?),
@@ -169,7 +172,8 @@ pub(super) async fn answer(
         Endpoint::Cmdline => Ok(pprof::cmdline()),
         Endpoint::Symbol => pprof::symbol(shared, parts, body).await,
         Endpoint::Cpu => pprof::profile(shared, parts).await,
-        Endpoint::Memory => no_parameters(parts).map(|()| answer::json(StatusCode::OK, &MemoryReport::of(shared))),
+        Endpoint::Episodes => no_parameters(parts).map(|()| answer::json(StatusCode::OK, &EpisodeList::of(shared))),
+        Endpoint::Memory => memory(shared, parts),
         Endpoint::Leaks => leaks(shared, parts).await,
         Endpoint::Monitoring(what) => monitoring::answer(shared, parts, what).await,
         Endpoint::MonitoringSchema(what) => no_parameters(parts).map(|()| monitoring::schema(what)),
@@ -222,6 +226,14 @@ fn health(shared: &Shared, parts: &Parts) -> Result<Answer> {
     let body =
         format!("the watcher polled last {:.1} s ago; allowed is {:.1} s\n", age.as_secs_f64(), allowed.as_secs_f64());
     Ok(answer::text(StatusCode::SERVICE_UNAVAILABLE, body))
+}
+
+fn memory(shared: &Shared, parts: &Parts) -> Result<Answer> {
+    no_parameters(parts)?;
+    if accept(parts).contains("text/plain") {
+        return Ok(answer::text(StatusCode::OK, rules_text(&shared.status())));
+    }
+    Ok(answer::json(StatusCode::OK, &MemoryReport::of(shared)))
 }
 
 fn metrics(shared: &Arc<Shared>, parts: &Parts) -> Result<Answer> {

@@ -1,19 +1,26 @@
 //! The JSON that is served. Sizes are bytes, durations seconds, times UTC in RFC 3339; what is unknown is `null`.
 
 mod detailed_metrics;
+mod episodes;
 mod hotspots;
 mod memory_leaks;
 mod rss;
+mod trouble;
 
+use std::collections::BTreeMap;
 use std::time::SystemTime;
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde::Serialize;
 
+pub(super) use self::episodes::EpisodeList;
 use self::rss::Rss;
+pub(super) use self::trouble::rules_text;
+use self::trouble::{EventsJson, PressureJson, RuleJson};
 pub(super) use self::{detailed_metrics::DetailedMetrics, hotspots::Hotspots, memory_leaks::MemoryLeaks};
 use crate::analysis::{Amount, Top, TopRow};
 use crate::collect::{CollectorStats, Source, UnwindReport};
+use crate::policy::Reason;
 use crate::profile::{AllocatorMemory, Reading};
 use crate::profiler::Shared;
 use crate::snapshot::Snapshot;
@@ -74,6 +81,8 @@ pub(super) struct SnapshotEntry {
     sampled_objects: u64,
     stacks: usize,
     epoch: u32,
+    /// The rise that it belongs to: `/api/episodes`.
+    episode: Option<u64>,
     duration_seconds: f64,
     /// Why it does not show everything, all reasons.
     partial: Option<String>,
@@ -102,6 +111,7 @@ impl SnapshotEntry {
             sampled_objects: snapshot.live.objects,
             stacks: snapshot.whole.stacks,
             epoch: snapshot.epoch,
+            episode: snapshot.episode,
             duration_seconds: snapshot.duration.as_secs_f64(),
             partial: snapshot.partial.map(|partial| partial.to_string()),
             dropped_samples: snapshot.gaps.dropped_objects,
@@ -125,6 +135,9 @@ pub(super) struct Memory {
     allocator: Option<Allocator>,
     cgroup_limit_bytes: Option<u64>,
     cgroup_usage_bytes: Option<u64>,
+    /// `null` where the kernel does not tell.
+    pressure: Option<PressureJson>,
+    cgroup_events: EventsJson,
 }
 
 #[derive(Serialize)]
@@ -155,6 +168,8 @@ impl Memory {
             allocator: reading.allocator.map(Allocator::of),
             cgroup_limit_bytes: reading.cgroup.limit,
             cgroup_usage_bytes: reading.cgroup.usage,
+            pressure: reading.pressure.as_ref().map(PressureJson::of),
+            cgroup_events: EventsJson::of(&reading.events),
         }
     }
 }
@@ -185,6 +200,10 @@ pub(super) struct MemoryReport {
     rss: Option<Rss>,
     /// Which control group the limit is taken from.
     cgroup: String,
+    /// When memory use would reach the limit; `null` when it does not rise towards it.
+    predicted_limit_seconds: Option<f64>,
+    /// What each of the trigger's rules said of the last reading; empty when nothing could be read.
+    triggers: Vec<RuleJson>,
     collector: CollectorReport,
     unwinder: UnwinderReport,
     snapshots: SnapshotReport,
@@ -256,8 +275,9 @@ struct SnapshotReport {
     kept: usize,
     kept_bytes: usize,
     evicted: u64,
-    rss_above_threshold: u64,
-    requested: u64,
+    /// By the name of the reason.
+    #[serde(flatten)]
+    taken: BTreeMap<&'static str, u64>,
     failures: u64,
     last_time: Option<String>,
     last_duration_seconds: Option<f64>,
@@ -313,15 +333,13 @@ impl MemoryReport {
     pub(super) fn of(shared: &Shared) -> Self {
         let status = shared.status().clone();
         let stats: CollectorStats = shared.collector().stats();
-        let [rss_above_threshold, requested] = status.snapshots;
         let snapshots = {
             let history = shared.history();
             SnapshotReport {
                 kept: history.len(),
                 kept_bytes: history.size_bytes(),
                 evicted: history.evicted(),
-                rss_above_threshold,
-                requested,
+                taken: Reason::NAMES.into_iter().zip(status.snapshots).collect(),
                 failures: status.snapshot_failures,
                 last_time: status.last_snapshot.map(|(taken, _)| time(taken)),
                 last_duration_seconds: status.last_snapshot.map(|(_, duration)| duration.as_secs_f64()),
@@ -331,6 +349,8 @@ impl MemoryReport {
             memory: status.reading.as_ref().map(Memory::of),
             rss: status.reading.as_ref().map(|reading| Rss::now(reading, &stats, shared)),
             cgroup: shared.cgroup().to_owned(),
+            predicted_limit_seconds: status.predicted.map(|left| left.as_secs_f64()),
+            triggers: RuleJson::all(&status),
             collector: CollectorReport::of(&stats, shared),
             unwinder: UnwinderReport::of(shared.collector().unwinder()),
             snapshots,

@@ -1,5 +1,7 @@
 //! Every gauge, with its name, unit and help.
 
+mod trouble;
+
 use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -38,6 +40,7 @@ impl Collector for Gauges {
         let mut out = Out { encoder };
         out.memory(&status)?;
         out.rss(&self.shared, &status)?;
+        out.trouble(&status)?;
         out.collector(&self.shared)?;
         out.unwinder(&self.shared)?;
         out.snapshots(&self.shared, &status)?;

@@ -1,13 +1,44 @@
-//! The rule that asks for a snapshot when RSS stands above a threshold, and can say why it did not.
+//! The rules that ask for a snapshot, and what comes of them together. Each can say why it asks, and why not.
+
+mod events;
+mod gauge;
+mod growth;
+mod hold;
+mod prediction;
+mod pressure;
+mod rss;
+mod trend;
 
 use std::fmt;
 use std::time::Duration;
 
-use super::{RateLimit, Reason, Threshold};
-use crate::profile::{ByteSize, Reading};
+use self::events::EventsRule;
+use self::gauge::GaugeRule;
+use self::growth::GrowthRule;
+use self::prediction::PredictionRule;
+use self::pressure::PressureRule;
+use self::rss::RssRule;
+use super::{Growth, RateLimit, Reason, Threshold};
+use crate::profile::Reading;
 
-/// How many readings in a row must be above the threshold. The kernel's RSS is approximate: one reading can be wrong.
+pub(crate) use self::gauge::{GaugeValue, Gauged};
+pub(crate) use self::hold::Hold;
+
+/// How many readings in a row a rule wants where one can be wrong. The kernel's RSS is approximate.
 const CONFIRMATIONS: u32 = 2;
+
+/// What the rules beside RSS's threshold and the host's gauges look for; `None` and false switch one off.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Rules {
+    /// RSS has grown so much since the last snapshot.
+    pub(crate) growth: Option<Growth>,
+    /// The limit would be reached within this.
+    pub(crate) prediction: Option<Duration>,
+    /// Some task waited for memory in more than so many percent of the last ten seconds.
+    pub(crate) pressure: Option<f64>,
+    /// The kernel counted trouble of the control group.
+    pub(crate) events: bool,
+}
 
 /// What the trigger makes of a reading.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -18,67 +49,160 @@ pub(crate) enum Decision {
     Hold(Hold),
 }
 
-/// Why no snapshot was taken.
+/// What one rule makes of a reading.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) enum Hold {
-    /// RSS is not above the threshold.
-    Below { rss: u64, threshold: u64 },
-    /// It is, for the first time.
-    Unconfirmed { rss: u64, threshold: u64 },
-    /// It is, but the last snapshot is too young.
-    TooSoon { left: Duration, interval: Duration },
-    /// The threshold is a share of a limit that is unknown.
-    UnknownLimit { threshold: Threshold },
-    /// Memory could not be read.
-    NoReading,
-    /// Nothing has been read yet.
-    NotYet,
+pub(crate) enum Verdict {
+    Fires(Reason),
+    Holds(Hold),
 }
 
-/// ```text
-///            above             above, interval over
-///   below ──────────► once ─────────────────────────► take ─┐
-///     ▲                 │ not above    ▲                    │
-///     └─────────────────┴──────────────┼────── not above ───┤
-///                                      └────────── above ───┘
-/// ```
+/// One rule's word.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Said {
+    /// The name of the reason that it would give.
+    pub(crate) rule: &'static str,
+    /// Which of the host's gauges.
+    pub(crate) gauge: Option<&'static str>,
+    pub(crate) verdict: Verdict,
+    /// How long the gauge's function took, where that was too long.
+    pub(crate) slow: Option<Duration>,
+}
+
+/// All rules, behind one limit.
 #[derive(Debug)]
 pub(crate) struct Trigger {
-    threshold: Threshold,
+    rss: RssRule,
+    growth: GrowthRule,
+    prediction: PredictionRule,
+    pressure: PressureRule,
+    events: EventsRule,
+    gauges: Vec<GaugeRule>,
     limit: RateLimit,
-    above_in_a_row: u32,
+    /// What each said of the last reading; kept to be filled again without allocating.
+    said: Vec<Said>,
 }
 
 impl Trigger {
-    /// A trigger that asks for at most one snapshot in `min_interval`.
-    pub(crate) fn new(threshold: Threshold, min_interval: Duration) -> Self {
-        Self { threshold, limit: RateLimit::new(min_interval), above_in_a_row: 0 }
-    }
-
-    /// What to do about a reading.
-    pub(crate) fn decide(&mut self, reading: &Reading) -> Decision {
-        let rss = reading.process.rss;
-        let Some(threshold) = self.threshold.bytes(reading.cgroup.limit) else {
-            self.above_in_a_row = 0;
-            return Decision::Hold(Hold::UnknownLimit { threshold: self.threshold });
-        };
-        if rss <= threshold {
-            self.above_in_a_row = 0;
-            return Decision::Hold(Hold::Below { rss, threshold });
-        }
-        self.above_in_a_row = self.above_in_a_row.saturating_add(1);
-        if self.above_in_a_row < CONFIRMATIONS {
-            return Decision::Hold(Hold::Unconfirmed { rss, threshold });
-        }
-        match self.limit.wait(reading.uptime) {
-            Some(left) => Decision::Hold(Hold::TooSoon { left, interval: self.limit.interval() }),
-            None => Decision::Take(Reason::RssAboveThreshold { rss, threshold }),
+    /// A trigger that asks for at most one snapshot in `min_interval`, of readings that come every `poll_interval`.
+    /// `gauges` are names and thresholds.
+    pub(crate) fn new(
+        threshold: Threshold,
+        rules: &Rules,
+        gauges: impl IntoIterator<Item = (&'static str, f64)>,
+        min_interval: Duration,
+        poll_interval: Duration,
+    ) -> Self {
+        let gauges: Vec<_> = gauges.into_iter().map(|(name, above)| GaugeRule::new(name, above)).collect();
+        Self {
+            rss: RssRule::new(threshold),
+            growth: GrowthRule::new(rules.growth),
+            prediction: PredictionRule::new(rules.prediction, poll_interval),
+            pressure: PressureRule::new(rules.pressure),
+            events: EventsRule::new(rules.events),
+            said: Vec::with_capacity(5 + gauges.len()),
+            gauges,
+            limit: RateLimit::new(min_interval),
         }
     }
 
-    /// The snapshot that was asked for has been taken. One that failed is asked for again at the next reading.
-    pub(crate) fn taken(&mut self, uptime: Duration) {
-        self.limit.done(uptime);
+    /// What to do about a reading, with the host's gauges as they were then, in their order.
+    ///
+    /// Where several rules fire, the one that tells most is the reason: RSS is above its threshold for most of a
+    /// service's life, and the kernel counts trouble seldom. Where none does, the reason is RSS's rule's.
+    pub(crate) fn decide(&mut self, reading: &Reading, gauges: &[Gauged]) -> Decision {
+        let plain = |rule, verdict| Said { rule: Reason::NAMES[rule], gauge: None, verdict, slow: None };
+        let rss = self.rss.judge(reading);
+        self.said.clear();
+        self.said.extend([
+            plain(0, rss),
+            plain(2, self.growth.judge(reading)),
+            plain(3, self.prediction.judge(reading)),
+            plain(4, self.pressure.judge(reading)),
+            plain(5, self.events.judge(reading)),
+        ]);
+        for (rule, gauged) in self.gauges.iter_mut().zip(gauges) {
+            let verdict = rule.judge(gauged.value);
+            let said = Said { rule: Reason::NAMES[6], gauge: Some(rule.name), verdict, slow: gauged.slow };
+            self.said.push(said);
+        }
+        let fires = self.said.iter().filter_map(|said| match said.verdict {
+            Verdict::Fires(reason) => Some(reason),
+            Verdict::Holds(_) => None,
+        });
+        match (fires.min_by_key(rank), self.limit.wait(reading.uptime), rss) {
+            (Some(_), Some(left), _) => Decision::Hold(Hold::TooSoon { left, interval: self.limit.interval() }),
+            (Some(reason), None, _) | (None, _, Verdict::Fires(reason)) => Decision::Take(reason),
+            (None, _, Verdict::Holds(hold)) => Decision::Hold(hold),
+        }
+    }
+
+    /// What each rule said of the last reading: RSS's first, the host's gauges last.
+    pub(crate) fn said(&self) -> &[Said] {
+        &self.said
+    }
+
+    /// When the memory limit would be reached by the last reading; `None` when use does not rise towards it.
+    pub(crate) fn predicted(&self) -> Option<Duration> {
+        self.prediction.predicted()
+    }
+
+    /// The snapshot `id` has been taken, for whatever reason; one that a rule asked for starts the interval. One that failed
+    /// is asked for again at the next reading.
+    pub(crate) fn taken(&mut self, id: u64, reason: &Reason, reading: &Reading) {
+        self.growth.taken(id, reading);
+        self.events.taken(reading);
+        if *reason != Reason::Requested {
+            self.limit.done(reading.uptime);
+        }
+    }
+}
+
+/// Which reason tells most: the smallest.
+fn rank(reason: &Reason) -> u32 {
+    match reason {
+        Reason::CgroupEvent { .. } => 0,
+        Reason::LimitPredicted { .. } => 1,
+        Reason::MemoryPressure { .. } => 2,
+        Reason::GaugeAboveThreshold { .. } => 3,
+        Reason::RssGrowth { .. } => 4,
+        Reason::RssAboveThreshold { .. } | Reason::Requested => 5,
+    }
+}
+
+/// Whether something has been so on [`CONFIRMATIONS`] readings in a row.
+#[derive(Clone, Copy, Debug, Default)]
+struct Confirmed {
+    in_a_row: u32,
+}
+
+impl Confirmed {
+    fn note(&mut self, is_so: bool) -> bool {
+        self.in_a_row = if is_so { self.in_a_row.saturating_add(1) } else { 0 };
+        self.in_a_row >= CONFIRMATIONS
+    }
+}
+
+impl Said {
+    /// One word for JSON: `fires`, `holds`, `off`, `unknown`.
+    pub(crate) fn word(&self) -> &'static str {
+        match &self.verdict {
+            Verdict::Fires(_) => "fires",
+            Verdict::Holds(hold) => hold.word(),
+        }
+    }
+}
+
+/// The explanation.
+impl fmt::Display for Said {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.verdict {
+            Verdict::Fires(reason) => reason.fmt(f)?,
+            Verdict::Holds(hold) => hold.fmt(f)?,
+        }
+        match self.slow {
+            Some(took) => write!(f, "; its function took {:.2} s, and no poll comes while it runs", took.as_secs_f64()),
+            None => Ok(()),
+        }
     }
 }
 
@@ -91,107 +215,5 @@ impl fmt::Display for Decision {
     }
 }
 
-impl fmt::Display for Hold {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let size = ByteSize::bytes;
-        match *self {
-            Self::Below { rss, threshold } => {
-                write!(f, "RSS {} is not above the threshold {}", size(rss), size(threshold))
-            }
-            Self::Unconfirmed { rss, threshold } => write!(
-                f,
-                "RSS {} is above the threshold {} on one reading, and it takes {CONFIRMATIONS} in a row",
-                size(rss),
-                size(threshold)
-            ),
-            Self::TooSoon { left, interval } => {
-                // Rounded up: "0 s left" would be a lie.
-                write!(f, "{} s of the {} s interval left", left.as_secs_f64().ceil(), interval.as_secs_f64())
-            }
-            Self::UnknownLimit { threshold } => {
-                write!(f, "the threshold is {threshold}, and the limit is unknown")
-            }
-            Self::NoReading => f.write_str("memory could not be read"),
-            Self::NotYet => f.write_str("nothing has been read yet"),
-        }
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::profile::{CgroupMemory, ProcessMemory};
-    use std::time::SystemTime;
-
-    const MIB: u64 = 1 << 20;
-
-    fn reading(seconds: u64, rss_mib: u64) -> Reading {
-        Reading {
-            time: SystemTime::UNIX_EPOCH,
-            uptime: Duration::from_secs(seconds),
-            process: ProcessMemory { rss: rss_mib * MIB, ..Default::default() },
-            allocator: None,
-            cgroup: CgroupMemory::default(),
-            system: None,
-        }
-    }
-
-    fn trigger() -> Trigger {
-        Trigger::new(ByteSize::mib(100).into(), Duration::from_secs(60))
-    }
-
-    #[track_caller]
-    fn check(trigger: &mut Trigger, seconds: u64, rss_mib: u64, expect: &str) {
-        let decision = trigger.decide(&reading(seconds, rss_mib));
-        assert_eq!(decision.to_string(), expect);
-        if matches!(decision, Decision::Take(_)) {
-            trigger.taken(Duration::from_secs(seconds));
-        }
-    }
-
-    #[test]
-    fn fires_on_the_second_reading_above_and_then_once_a_minute() {
-        let trigger = &mut trigger();
-        check(trigger, 0, 100, "not taken: RSS 100.0 MiB is not above the threshold 100.0 MiB");
-        check(
-            trigger,
-            1,
-            101,
-            "not taken: RSS 101.0 MiB is above the threshold 100.0 MiB on one reading, and it takes 2 in a row",
-        );
-        check(trigger, 2, 102, "taken: RSS 102.0 MiB above the threshold 100.0 MiB");
-        check(trigger, 25, 102, "not taken: 37 s of the 60 s interval left");
-        check(trigger, 61, 102, "not taken: 1 s of the 60 s interval left");
-        check(trigger, 62, 103, "taken: RSS 103.0 MiB above the threshold 100.0 MiB");
-    }
-
-    #[test]
-    fn one_reading_below_starts_the_count_anew() {
-        let trigger = &mut trigger();
-        for seconds in 0..20 {
-            let decision = trigger.decide(&reading(seconds, if seconds % 2 == 0 { 200 } else { 50 }));
-            assert!(matches!(decision, Decision::Hold(_)), "{decision}");
-        }
-    }
-
-    #[test]
-    fn a_snapshot_that_failed_is_asked_for_again() {
-        let mut trigger = trigger();
-        trigger.decide(&reading(0, 200));
-        assert!(matches!(trigger.decide(&reading(1, 200)), Decision::Take(_)));
-        assert!(matches!(trigger.decide(&reading(2, 200)), Decision::Take(_)));
-    }
-
-    #[test]
-    fn a_share_of_the_limit_needs_the_limit() {
-        let mut trigger = Trigger::new(Threshold::PercentOfLimit(50.0), Duration::from_secs(60));
-        let mut with_limit = reading(0, 101);
-        assert_eq!(
-            trigger.decide(&with_limit).to_string(),
-            "not taken: the threshold is 50% of the memory limit, and the limit is unknown"
-        );
-        with_limit.cgroup.limit = Some(200 * MIB);
-        trigger.decide(&with_limit);
-        assert!(matches!(trigger.decide(&with_limit), Decision::Take(_)));
-    }
-}
+mod tests;

@@ -16,6 +16,7 @@ mod mapping;
 mod model;
 mod partial;
 mod place;
+mod pressure;
 mod reading;
 #[cfg(test)]
 pub(crate) mod simulation;
@@ -39,6 +40,7 @@ pub(crate) use mapping::{BuildId, Mapping};
 pub(crate) use model::{INUSE_OBJECTS, INUSE_SPACE, Location, Profile, ProfileSample, SAMPLE_TYPES, SampleType};
 pub(crate) use partial::Partial;
 pub(crate) use place::{NO_STACK, Place};
+pub(crate) use pressure::{CgroupEvent, CgroupEvents, Pressure, Share, Stall};
 pub(crate) use reading::{AllocatorMemory, CgroupMemory, ProcessMemory, Reading, SystemMemory};
 pub(crate) use sums::Sums;
 pub(crate) use totals::{PackedTotals, Totals};

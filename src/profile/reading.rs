@@ -2,6 +2,8 @@
 
 use std::time::{Duration, SystemTime};
 
+use super::{CgroupEvents, Pressure};
+
 /// Memory of this process as the kernel counts it, in bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct ProcessMemory {
@@ -129,4 +131,25 @@ pub(crate) struct Reading {
     pub cgroup: CgroupMemory,
     /// The whole machine; `None` when the kernel could not be asked.
     pub system: Option<SystemMemory>,
+    /// Memory pressure; `None` where the kernel does not tell.
+    pub pressure: Option<Pressure>,
+    /// What befell the control group.
+    pub events: CgroupEvents,
+}
+
+#[cfg(test)]
+impl Reading {
+    /// Of a process with that RSS in bytes at that uptime in seconds; nothing else is known.
+    pub(crate) fn of_rss(seconds: u64, rss: u64) -> Self {
+        Self {
+            time: SystemTime::UNIX_EPOCH + Duration::from_secs(seconds),
+            uptime: Duration::from_secs(seconds),
+            process: ProcessMemory { rss, ..Default::default() },
+            allocator: None,
+            cgroup: CgroupMemory::default(),
+            pressure: None,
+            events: CgroupEvents::default(),
+            system: None,
+        }
+    }
 }

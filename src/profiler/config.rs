@@ -5,9 +5,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::Listen;
+use super::host_gauges::{self, HostGauge};
 use crate::collect::{Limits, Unwinder};
 use crate::error::{Error, Result};
-use crate::policy::{Retention, Symbolize, Threshold};
+use crate::policy::{Growth, Retention, Rules, Symbolize, Threshold};
 use crate::profile::ByteSize;
 
 /// RSS above which snapshots are taken: [`Builder::rss_threshold`](crate::Builder::rss_threshold).
@@ -33,6 +34,18 @@ pub const DEFAULT_MAX_LIVE_SAMPLES: usize = 524_288;
 pub const DEFAULT_SYMBOLIZE_HEADROOM: ByteSize = ByteSize::mib(256);
 /// Folder with separate debug files: [`Builder::debug_dirs`](crate::Builder::debug_dirs).
 pub const DEFAULT_DEBUG_DIRS: &str = "/usr/lib/debug";
+/// Growth of RSS since the last snapshot that asks for one: [`Builder::trigger_growth`](crate::Builder::trigger_growth).
+///
+/// None: RSS above the threshold gives a snapshot a minute as it is, and below that a service that starts up, or is idle
+/// and has work again, grows by any share that one would choose.
+pub const DEFAULT_TRIGGER_GROWTH: Option<Growth> = None;
+/// How far ahead the limit is predicted: [`Builder::trigger_prediction`](crate::Builder::trigger_prediction).
+pub const DEFAULT_TRIGGER_PREDICTION: Option<Duration> = Some(Duration::from_secs(600));
+/// Memory pressure above which snapshots are taken, in percent:
+/// [`Builder::trigger_pressure`](crate::Builder::trigger_pressure).
+pub const DEFAULT_TRIGGER_PRESSURE: Option<f64> = Some(10.0);
+/// Whether the kernel's count of trouble asks for snapshots: [`Builder::trigger_events`](crate::Builder::trigger_events).
+pub const DEFAULT_TRIGGER_EVENTS: bool = true;
 
 /// Readings of RSS and CPU that are kept: [`Builder::readings`](crate::Builder::readings).
 pub const DEFAULT_READINGS: usize = 100;
@@ -42,6 +55,7 @@ pub const DEFAULT_SLOW_OPERATION: Duration = Duration::from_millis(50);
 /// What each setting may be, where there is a range.
 const POLL_INTERVAL: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(3600));
 const MIN_INTERVAL: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(7 * 86_400));
+const TRIGGER_PREDICTION: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(7 * 86_400));
 const HISTORY: (usize, usize) = (1, 1000);
 const MAX_STACKS: (usize, usize) = (1024, 16 << 20);
 const MAX_LIVE_SAMPLES: (usize, usize) = (1024, 64 << 20);
@@ -64,6 +78,8 @@ pub(crate) enum ProfilesDir {
 pub(crate) struct Config {
     pub(crate) enabled: bool,
     pub(crate) rss_threshold: Threshold,
+    pub(crate) rules: Rules,
+    pub(crate) gauges: Vec<HostGauge>,
     pub(crate) min_interval: Duration,
     pub(crate) poll_interval: Duration,
     pub(crate) retention: Retention,
@@ -86,6 +102,13 @@ impl Default for Config {
         Self {
             enabled: true,
             rss_threshold: DEFAULT_RSS_THRESHOLD.into(),
+            rules: Rules {
+                growth: DEFAULT_TRIGGER_GROWTH,
+                prediction: DEFAULT_TRIGGER_PREDICTION,
+                pressure: DEFAULT_TRIGGER_PRESSURE,
+                events: DEFAULT_TRIGGER_EVENTS,
+            },
+            gauges: Vec::new(),
             min_interval: DEFAULT_MIN_INTERVAL,
             poll_interval: DEFAULT_POLL_INTERVAL,
             retention: Retention {
@@ -114,6 +137,8 @@ impl Config {
         self.rss_threshold
             .validated()
             .map_err(|error| Error::config(format!("rss_threshold (HEAPWARD_RSS_THRESHOLD): {error}")))?;
+        validated_rules(&self.rules)?;
+        host_gauges::validated(&self.gauges)?;
         within("poll_interval (HEAPWARD_POLL_INTERVAL)", Seconds(self.poll_interval), POLL_INTERVAL, Seconds)?;
         within("min_interval (HEAPWARD_MIN_INTERVAL)", Seconds(self.min_interval), MIN_INTERVAL, Seconds)?;
         within("history (HEAPWARD_HISTORY)", self.retention.count, HISTORY, |n| n)?;
@@ -147,6 +172,23 @@ impl Config {
             )));
         }
         Ok(self)
+    }
+}
+
+fn validated_rules(rules: &Rules) -> Result<()> {
+    if let Some(growth) = rules.growth {
+        growth
+            .validated()
+            .map_err(|error| Error::config(format!("trigger_growth (HEAPWARD_TRIGGER_GROWTH): {error}")))?;
+    }
+    if let Some(horizon) = rules.prediction {
+        within("trigger_prediction (HEAPWARD_TRIGGER_PREDICTION)", Seconds(horizon), TRIGGER_PREDICTION, Seconds)?;
+    }
+    match rules.pressure {
+        Some(percent) if !(percent > 0.0 && percent < 100.0) => Err(Error::config(format!(
+            "trigger_pressure (HEAPWARD_TRIGGER_PRESSURE) is {percent}%: allowed is above 0% and below 100%"
+        ))),
+        _ => Ok(()),
     }
 }
 
@@ -212,6 +254,21 @@ mod tests {
             |config| config.rss_threshold = Threshold::PercentOfLimit(170.0),
             "rss_threshold (HEAPWARD_RSS_THRESHOLD): `170%` is not a share of the memory limit: allowed is above 0% and at most 100%",
         );
+        check(
+            |config| config.rules.growth = Some(Growth::Percent(0.0)),
+            "trigger_growth (HEAPWARD_TRIGGER_GROWTH): `0%` is no growth: allowed is a size such as 256MiB, or a share of what \
+             RSS was such as 20%, above 0",
+        );
+        check(
+            |config| config.rules.prediction = Some(Duration::from_secs(1)),
+            "trigger_prediction (HEAPWARD_TRIGGER_PREDICTION) is 1 s: allowed is 10 s to 604800 s",
+        );
+        for (percent, shown) in [(0.0, "0%"), (100.0, "100%"), (f64::NAN, "NaN%")] {
+            check(
+                |config| config.rules.pressure = Some(percent),
+                &format!("trigger_pressure (HEAPWARD_TRIGGER_PRESSURE) is {shown}: allowed is above 0% and below 100%"),
+            );
+        }
         check(
             |config| config.token = Some(String::new()),
             "token (HEAPWARD_TOKEN) is empty or has a character that is not allowed: allowed are visible ASCII characters \

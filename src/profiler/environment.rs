@@ -6,12 +6,17 @@ use std::time::Duration;
 
 use super::config::{Config, ProfilesDir};
 use crate::error::{Error, Result};
+use crate::policy::Rules;
 use crate::profile::ByteSize;
 
 /// Every variable that is read.
 const VARIABLES: &[&str] = &[
     "HEAPWARD_ENABLED",
     "HEAPWARD_RSS_THRESHOLD",
+    "HEAPWARD_TRIGGER_GROWTH",
+    "HEAPWARD_TRIGGER_PREDICTION",
+    "HEAPWARD_TRIGGER_PRESSURE",
+    "HEAPWARD_TRIGGER_EVENTS",
     "HEAPWARD_MIN_INTERVAL",
     "HEAPWARD_HISTORY",
     "HEAPWARD_HISTORY_BYTES",
@@ -41,6 +46,7 @@ pub(crate) fn apply(config: &mut Config, lookup: &dyn Fn(&str) -> Option<String>
         }
     }
     parse(lookup, "HEAPWARD_RSS_THRESHOLD", &mut config.rss_threshold)?;
+    triggers(lookup, &mut config.rules)?;
     if let Some(text) = set("HEAPWARD_MIN_INTERVAL")? {
         config.min_interval = duration("HEAPWARD_MIN_INTERVAL", &text)?;
     }
@@ -88,6 +94,36 @@ pub(crate) fn apply(config: &mut Config, lookup: &dyn Fn(&str) -> Option<String>
     // Unset, it stays as it is: a program may have said parts of a millisecond.
     if let Some(millis) = whole_number(lookup, "HEAPWARD_SLOW_OPERATION_MS")? {
         config.slow_operation = Duration::from_millis(millis);
+    }
+    Ok(())
+}
+
+fn triggers(lookup: &dyn Fn(&str) -> Option<String>, rules: &mut Rules) -> Result<()> {
+    // With `off`, as what is on by default must be possible to switch off.
+    let value = |variable| lookup(variable).map(|text| (text.trim() != "off").then_some(text));
+    if let Some(text) = value("HEAPWARD_TRIGGER_GROWTH") {
+        let parse = |text: String| {
+            text.parse().map_err(|error| Error::config(format!("HEAPWARD_TRIGGER_GROWTH: {error}, or off")))
+        };
+        rules.growth = text.map(parse).transpose()?;
+    }
+    if let Some(text) = value("HEAPWARD_TRIGGER_PREDICTION") {
+        let parse = |text: String| duration("HEAPWARD_TRIGGER_PREDICTION", &text);
+        rules.prediction = text.map(parse).transpose().map_err(|error| Error::config(format!("{error}; or off")))?;
+    }
+    if let Some(text) = value("HEAPWARD_TRIGGER_PRESSURE") {
+        let parse = |text: String| {
+            let number = text.trim().strip_suffix('%').and_then(|number| number.trim().parse::<f64>().ok());
+            number.ok_or_else(|| {
+                Error::config(format!(
+                    "HEAPWARD_TRIGGER_PRESSURE: `{text}` is no share of time: allowed is one such as 10%, or off"
+                ))
+            })
+        };
+        rules.pressure = text.map(parse).transpose()?;
+    }
+    if let Some(text) = lookup("HEAPWARD_TRIGGER_EVENTS") {
+        rules.events = switch("HEAPWARD_TRIGGER_EVENTS", &text)?;
     }
     Ok(())
 }
@@ -189,6 +225,15 @@ mod tests {
             apply_one("HEAPWARD_RSS_THRESHOLD", "70%").unwrap().rss_threshold.to_string(),
             "70% of the memory limit"
         );
+        let rules = |variable, value| apply_one(variable, value).unwrap().rules;
+        assert_eq!(rules("HEAPWARD_TRIGGER_GROWTH", "20%").growth.unwrap().to_string(), "20%");
+        assert_eq!(rules("HEAPWARD_TRIGGER_GROWTH", "256MiB").growth, Some(ByteSize::mib(256).into()));
+        assert_eq!(rules("HEAPWARD_TRIGGER_GROWTH", "off").growth, None);
+        assert_eq!(rules("HEAPWARD_TRIGGER_PREDICTION", "5m").prediction, Some(Duration::from_secs(300)));
+        assert_eq!(rules("HEAPWARD_TRIGGER_PREDICTION", "off").prediction, None);
+        assert_eq!(rules("HEAPWARD_TRIGGER_PRESSURE", "2.5%").pressure, Some(2.5));
+        assert_eq!(rules("HEAPWARD_TRIGGER_PRESSURE", "off").pressure, None);
+        assert!(!rules("HEAPWARD_TRIGGER_EVENTS", "off").events);
         assert_eq!(apply_one("HEAPWARD_MIN_INTERVAL", "2m").unwrap().min_interval, Duration::from_secs(120));
         assert_eq!(apply_one("HEAPWARD_POLL_INTERVAL", "250ms").unwrap().poll_interval, Duration::from_millis(250));
         assert_eq!(apply_one("HEAPWARD_HISTORY", "5").unwrap().retention.count, 5);

@@ -5,7 +5,9 @@ use std::time::{Instant, SystemTime};
 
 use crate::error::Result;
 use crate::profile::Reading;
-use crate::system::{AllocatorStats, CgroupReader, ProcessMemoryReader, SystemMemoryReader};
+use crate::system::{
+    AllocatorStats, CgroupEventsReader, CgroupReader, PressureReader, ProcessMemoryReader, SystemMemoryReader,
+};
 
 /// Takes readings of this process. What can fail on its own leaves a gap in the reading and an error in the list.
 pub(crate) struct Gauges {
@@ -14,6 +16,8 @@ pub(crate) struct Gauges {
     allocator: AllocatorStats,
     cgroup: CgroupReader,
     system: SystemMemoryReader,
+    pressure: PressureReader,
+    events: CgroupEventsReader,
 }
 
 impl Gauges {
@@ -25,6 +29,8 @@ impl Gauges {
             allocator: AllocatorStats::open()?,
             cgroup: CgroupReader::discover(Path::new("/")),
             system: SystemMemoryReader::new(Path::new("/proc")),
+            pressure: PressureReader::new(Path::new("/")),
+            events: CgroupEventsReader::default(),
         })
     }
 
@@ -34,8 +40,11 @@ impl Gauges {
         let mut or_gap = |error| failed(error);
         let allocator = self.allocator.read().map_err(&mut or_gap).ok();
         let cgroup = self.cgroup.read().map_err(&mut or_gap).unwrap_or_default();
+        let pressure = self.pressure.read(self.cgroup.unified()).map_err(&mut or_gap).unwrap_or_default();
+        let events = self.events.read(self.cgroup.group()).map_err(&mut or_gap).unwrap_or_default();
         let system = self.system.read().map_err(&mut or_gap).ok();
-        Ok(Reading { time: SystemTime::now(), uptime: self.started.elapsed(), process, allocator, cgroup, system })
+        let (time, uptime) = (SystemTime::now(), self.started.elapsed());
+        Ok(Reading { time, uptime, process, allocator, cgroup, pressure, events, system })
     }
 
     /// When uptime began.

@@ -11,6 +11,7 @@ mod diff;
 mod environment;
 mod gauges;
 mod growths;
+mod host_gauges;
 mod kept_sites;
 mod leak_report;
 mod lifetimes;
@@ -36,7 +37,8 @@ mod workers;
 pub use config::{
     DEFAULT_DEBUG_DIRS, DEFAULT_HISTORY, DEFAULT_HISTORY_BYTES, DEFAULT_LISTEN, DEFAULT_MAX_LIVE_SAMPLES,
     DEFAULT_MAX_STACKS, DEFAULT_MIN_INTERVAL, DEFAULT_POLL_INTERVAL, DEFAULT_PROFILES_DIR, DEFAULT_READINGS,
-    DEFAULT_RSS_THRESHOLD, DEFAULT_SLOW_OPERATION, DEFAULT_SYMBOLIZE_HEADROOM,
+    DEFAULT_RSS_THRESHOLD, DEFAULT_SLOW_OPERATION, DEFAULT_SYMBOLIZE_HEADROOM, DEFAULT_TRIGGER_EVENTS,
+    DEFAULT_TRIGGER_GROWTH, DEFAULT_TRIGGER_PREDICTION, DEFAULT_TRIGGER_PRESSURE,
 };
 pub use leak_report::{Evidence, LeakReport, LeakSuspect, LetGo};
 pub use listen::Listen;
@@ -51,6 +53,7 @@ pub(crate) use cpu::CpuProfile;
 pub(crate) use diff::{DiffReport, When};
 pub(crate) use environment::{apply as apply_environment, warn_of_unknown_variables};
 pub(crate) use gauges::Gauges;
+pub(crate) use host_gauges::HostGauge;
 pub(crate) use kept_sites::KeptSites;
 pub(crate) use moment::Moment;
 pub(crate) use monitoring::{LARGE_PERCENT, Walk};

@@ -20,7 +20,7 @@ use crate::analysis::growth::{Basis, Circumstances, Hindrance, LEAST_SNAPSHOTS};
 use crate::analysis::{HeapGrowth, series_of_all};
 use crate::collect::{Collector, Source};
 use crate::error::{Error, ErrorKind, Result};
-use crate::policy::Naming;
+use crate::policy::{Episodes, Naming};
 use crate::profile::{Address, CgroupMemory, Frame, Partial, Profile, Sums, Whole};
 use crate::snapshot::{History, Selector, Snapshot};
 use crate::system::{loaded_mappings, purge_decayed};
@@ -58,6 +58,7 @@ pub(crate) struct Shared {
     history: Mutex<History>,
     growths: Growths,
     status: Mutex<Status>,
+    episodes: Mutex<Episodes>,
     pub(super) commands: SyncSender<Command>,
     pub(super) jobs: SyncSender<Job>,
     cached_symbols: AtomicUsize,
@@ -89,6 +90,7 @@ impl Shared {
             history: Mutex::new(History::new(config.retention)),
             growths: Growths::default(),
             status: Mutex::new(Status::new()),
+            episodes: Mutex::default(),
             started: gauges.started(),
             cgroup: gauges.describe_cgroup(),
             cached_symbols: AtomicUsize::new(0),
@@ -154,6 +156,10 @@ impl Shared {
 
     pub(crate) fn status(&self) -> MutexGuard<'_, Status> {
         self.status.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn episodes(&self) -> MutexGuard<'_, Episodes> {
+        self.episodes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// How long ago the watcher polled last, and how long it may take until it counts as stuck.

@@ -17,6 +17,11 @@ pub(super) fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> Result<J
         .map_err(|error| Error::io(format!("starting the thread {name}"), error))
 }
 
+/// Runs what the host gave us; `None` when it panicked, which the caller reports.
+pub(super) fn quietly<T>(step: impl FnOnce() -> T) -> Option<T> {
+    catch_unwind(AssertUnwindSafe(step)).ok()
+}
+
 /// Runs `step`; a panic in it is counted by `panicked`, reported, and does not end the thread.
 ///
 /// Reporting may panic as well, since it runs the host's subscriber, which may be what panicked in the first place.

@@ -6,11 +6,12 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant, SystemTime};
 
 use super::gauges::Gauges;
+use super::host_gauges::HostGauges;
 use super::shared::Shared;
 use super::slow::Operation;
 use super::threads;
 use crate::error::{Error, Result};
-use crate::policy::{Decision, Hold, RateLimit, Reason, Trigger};
+use crate::policy::{Decision, RateLimit, Reason, Trigger};
 use crate::profile::{Mapping, Reading};
 use crate::snapshot::Snapshot;
 use crate::system::{loaded_mappings, modules_generation};
@@ -31,6 +32,7 @@ pub(crate) enum Command {
 pub(super) struct Watcher {
     shared: Arc<Shared>,
     gauges: Gauges,
+    host_gauges: HostGauges,
     trigger: Trigger,
     requests: RateLimit,
     next_id: u64,
@@ -40,8 +42,17 @@ pub(super) struct Watcher {
 
 impl Watcher {
     pub(super) fn new(shared: Arc<Shared>, gauges: Gauges) -> Self {
-        let trigger = Trigger::new(shared.config.rss_threshold, shared.config.min_interval);
-        Self { shared, gauges, trigger, requests: RateLimit::new(REQUEST_INTERVAL), next_id: 1, mappings: None }
+        let config = &shared.config;
+        let host_gauges = HostGauges::new(config.gauges.clone());
+        let trigger = Trigger::new(
+            config.rss_threshold,
+            &config.rules,
+            config.gauges.iter().map(|gauge| (gauge.name, gauge.above)),
+            config.min_interval,
+            config.poll_interval,
+        );
+        let requests = RateLimit::new(REQUEST_INTERVAL);
+        Self { shared, gauges, host_gauges, trigger, requests, next_id: 1, mappings: None }
     }
 
     /// Polls and obeys until it is told to stop. Whatever fails, the next poll comes.
@@ -80,31 +91,29 @@ impl Watcher {
     fn poll(&mut self) {
         self.shared.collector.check();
         let reading = self.read();
+        // The host's code, and so under no lock.
+        let gauged = self.host_gauges.read(|| self.shared.status().panics += 1);
         if let Ok(reading) = &reading {
             self.shared.monitoring.observe(reading);
+            self.shared.episodes().observe(reading);
         }
         let uptime = self.shared.uptime();
-        let (before, decision) = {
+        let (before, after, decision) = {
             let mut status = self.shared.status();
-            (status.decision, status.observe(uptime, reading, &mut self.trigger))
+            let before = status.hindrance();
+            let decision = status.observe(uptime, reading, gauged, &mut self.trigger);
+            (before, status.hindrance(), decision)
         };
-        let reason = match decision {
-            Decision::Take(reason) => reason,
-            Decision::Hold(hold) => {
-                // What somebody must put right is said once, and again when it comes back.
-                let is_new = !matches!(before, Decision::Hold(before) if discriminant(&before) == discriminant(&hold));
-                if is_new && matches!(hold, Hold::UnknownLimit { .. } | Hold::NoReading) {
-                    tracing::warn!("heapward: snapshot {decision}");
-                }
-                return;
-            }
-        };
+        // What somebody must put right is said once, and again when it comes back.
+        if let Some(hold) = after
+            && before.is_none_or(|before| discriminant(&before) != discriminant(&hold))
+        {
+            tracing::warn!("heapward: snapshot not taken: {hold}");
+        }
+        let Decision::Take(reason) = decision else { return };
         let reading = self.shared.status().reading;
         match reading.map(|reading| self.take(reason, reading)) {
-            Some(Ok(snapshot)) => {
-                self.trigger.taken(uptime);
-                log(&snapshot);
-            }
+            Some(Ok(snapshot)) => log(&snapshot),
             Some(Err(error)) => tracing::warn!("heapward: snapshot failed and will be tried again: {error}"),
             None => {}
         }
@@ -137,6 +146,8 @@ impl Watcher {
         let told_apart = self.shared.history().epochs();
         let taken = self.shared.collector.snapshot(&told_apart);
         let capture = taken.inspect_err(|_| self.shared.status().snapshot_failures += 1)?;
+        self.trigger.taken(self.next_id, &reason, &reading);
+        let episode = self.shared.episodes().snapshot(self.next_id, &reason, &reading);
         let snapshot = Arc::new(Snapshot {
             id: self.next_id,
             time: SystemTime::now(),
@@ -153,6 +164,7 @@ impl Watcher {
             mappings: self.mappings(),
             duration: begun.elapsed(),
             partial: capture.partial,
+            episode,
         });
         self.next_id += 1;
         self.shared.keep(Arc::clone(&snapshot));

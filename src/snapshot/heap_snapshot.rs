@@ -39,6 +39,8 @@ pub(crate) struct Snapshot {
     pub(crate) duration: Duration,
     /// Why it does not show everything.
     pub(crate) partial: Option<Partial>,
+    /// The episode that it belongs to: a rise of which there are other snapshots.
+    pub(crate) episode: Option<u64>,
 }
 
 impl Snapshot {

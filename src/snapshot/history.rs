@@ -145,7 +145,7 @@ impl History {
 pub(crate) mod tests {
     use super::*;
     use crate::policy::Reason;
-    use crate::profile::{CgroupMemory, Cohorts, Gaps, PackedTotals, ProcessMemory, Reading, Sums, Whole};
+    use crate::profile::{Cohorts, Gaps, PackedTotals, Reading, Sums, Whole};
     use std::time::{Duration, SystemTime};
 
     /// Of an empty heap.
@@ -154,14 +154,7 @@ pub(crate) mod tests {
             id,
             time: SystemTime::UNIX_EPOCH,
             reason: Reason::Requested,
-            reading: Reading {
-                time: SystemTime::UNIX_EPOCH,
-                uptime: Duration::ZERO,
-                process: ProcessMemory { rss, ..Default::default() },
-                allocator: None,
-                cgroup: CgroupMemory::default(),
-                system: None,
-            },
+            reading: Reading::of_rss(0, rss),
             epoch: 0,
             cohorts: Cohorts::default(),
             totals: PackedTotals::default(),
@@ -173,6 +166,7 @@ pub(crate) mod tests {
             mappings: Arc::new([]),
             duration: Duration::ZERO,
             partial: None,
+            episode: None,
         })
     }
 

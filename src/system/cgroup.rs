@@ -21,6 +21,8 @@ pub(crate) struct CgroupReader {
     /// Looked up once, as a host can have thousands of mounts; empty means "look again".
     mounts: Vec<Mount>,
     group: Option<Group>,
+    /// The folder in v2's hierarchy, which tells of pressure also where v1 has the memory controller.
+    unified: Option<PathBuf>,
 }
 
 impl CgroupReader {
@@ -29,8 +31,8 @@ impl CgroupReader {
     /// What goes wrong here goes wrong again in [`read`](Self::read), which says so.
     pub(crate) fn discover(root: &Path) -> Self {
         let mounts = read_mounts(root).unwrap_or_default();
-        let group = find_group(root, &mounts).unwrap_or_default();
-        Self { root: root.to_owned(), mounts, group }
+        let (group, unified) = find_groups(root, &mounts).unwrap_or_default();
+        Self { root: root.to_owned(), mounts, group, unified }
     }
 
     /// The figures of now; all `None` where no control group is mounted. Limits may change while the process runs,
@@ -39,11 +41,21 @@ impl CgroupReader {
         if self.mounts.is_empty() {
             self.mounts = read_mounts(&self.root)?;
         }
-        self.group = find_group(&self.root, &self.mounts)?;
+        (self.group, self.unified) = find_groups(&self.root, &self.mounts)?;
         match &self.group {
             Some(group) => group.memory(),
             None => Ok(CgroupMemory::default()),
         }
+    }
+
+    /// Version and folder of the group that was read last.
+    pub(crate) fn group(&self) -> Option<(CgroupVersion, &Path)> {
+        self.group.as_ref().map(|group| (group.version, group.folder.as_path()))
+    }
+
+    /// The folder of the process in v2's hierarchy, whichever has the memory controller.
+    pub(crate) fn unified(&self) -> Option<&Path> {
+        self.unified.as_deref()
     }
 
     /// Which group it is, for people: `cgroup v2 at /sys/fs/cgroup/foo`, or `none`.
@@ -52,20 +64,20 @@ impl CgroupReader {
             return "none".to_owned();
         };
         let version = match group.version {
-            Version::V1 => 1,
-            Version::V2 => 2,
+            CgroupVersion::V1 => 1,
+            CgroupVersion::V2 => 2,
         };
         format!("cgroup v{version} at {}", group.folder.display())
     }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Version {
+pub(crate) enum CgroupVersion {
     V1,
     V2,
 }
 
-impl Version {
+impl CgroupVersion {
     fn limit_file(self) -> &'static str {
         match self {
             Self::V1 => "memory.limit_in_bytes",
@@ -93,7 +105,7 @@ impl Version {
 
 #[derive(Debug)]
 struct Group {
-    version: Version,
+    version: CgroupVersion,
     folder: PathBuf,
     /// The mount point, `folder` or above it: what lies higher is not ours to see.
     top: PathBuf,
@@ -101,7 +113,7 @@ struct Group {
 
 impl Group {
     /// The folder of the group that `/proc/self/cgroup` calls `name`; `None` without a mount of that version.
-    fn locate(version: Version, name: &[u8], mounts: &[Mount]) -> Option<Self> {
+    fn locate(version: CgroupVersion, name: &[u8], mounts: &[Mount]) -> Option<Self> {
         let name = Path::new(OsStr::from_bytes(name));
         let mounts = || mounts.iter().filter(|mount| mount.version == version);
         let (mount, below) = mounts()
@@ -172,11 +184,11 @@ impl Group {
     }
 }
 
-/// The group of this process in the hierarchy that has the memory controller.
-fn find_group(root: &Path, mounts: &[Mount]) -> Result<Option<Group>> {
+/// The group of this process in the hierarchy that has the memory controller, and its folder in v2's.
+fn find_groups(root: &Path, mounts: &[Mount]) -> Result<(Option<Group>, Option<PathBuf>)> {
     let path = root.join("proc/self/cgroup");
     let Some(text) = read_file(&path)? else {
-        return Ok(None);
+        return Ok((None, None));
     };
     let (mut v1, mut v2) = (None, None);
     for line in lines(&text) {
@@ -192,16 +204,17 @@ fn find_group(root: &Path, mounts: &[Mount]) -> Result<Option<Group>> {
             v2 = Some(name);
         }
     }
+    let v1 = v1.and_then(|name| Group::locate(CgroupVersion::V1, name, mounts));
+    let v2 = v2.and_then(|name| Group::locate(CgroupVersion::V2, name, mounts));
+    let unified = v2.as_ref().map(|group| group.folder.clone());
     // v1 first: a controller is in one hierarchy only, so where v1 names `memory`, v2 has it not.
-    Ok([(Version::V1, v1), (Version::V2, v2)]
-        .into_iter()
-        .find_map(|(version, name)| Group::locate(version, name?, mounts)))
+    Ok((v1.or(v2), unified))
 }
 
 /// A place where a hierarchy that can have the memory controller is mounted.
 #[derive(Debug)]
 struct Mount {
-    version: Version,
+    version: CgroupVersion,
     /// The group that lies at the mount point.
     group: PathBuf,
     point: PathBuf,
@@ -235,7 +248,7 @@ fn read_mounts(root: &Path) -> Result<Vec<Mount>> {
 }
 
 /// The mount point, without its first slash, and what is there if it is a hierarchy of interest.
-fn parse_mount(line: &[u8]) -> Option<(PathBuf, Option<(Version, PathBuf)>)> {
+fn parse_mount(line: &[u8]) -> Option<(PathBuf, Option<(CgroupVersion, PathBuf)>)> {
     // Any number of optional fields stands before the separator.
     let separator = line.windows(3).position(|bytes| bytes == b" - ")?;
     let mut fields = line[..separator].split(|&byte| byte == b' ').skip(3);
@@ -244,8 +257,8 @@ fn parse_mount(line: &[u8]) -> Option<(PathBuf, Option<(Version, PathBuf)>)> {
     let mut fields = line[separator + 3..].splitn(3, |&byte| byte == b' ');
     let (kind, _source, options) = (fields.next()?, fields.next()?, fields.next()?);
     let version = match kind {
-        b"cgroup2" => Some(Version::V2),
-        b"cgroup" if has_word(options, b"memory") => Some(Version::V1),
+        b"cgroup2" => Some(CgroupVersion::V2),
+        b"cgroup" if has_word(options, b"memory") => Some(CgroupVersion::V1),
         _ => None,
     };
     let hierarchy = version.map(|version| (version, unescape(group)));

@@ -2,18 +2,21 @@
 
 mod allocator;
 mod cgroup;
+mod cgroup_events;
 mod clock;
 #[cfg(feature = "cpu")]
 mod cpu;
 mod dump;
 mod errno;
 mod fork;
+mod held_file;
 mod loaded_code;
 mod malloc_conf;
 mod mapped_file;
 mod meminfo;
 mod mmap;
 mod modules;
+mod pressure;
 mod process_memory;
 mod processes;
 #[cfg(feature = "cpu")]
@@ -27,6 +30,7 @@ pub(crate) use allocator::{
     unsample_this_thread,
 };
 pub(crate) use cgroup::CgroupReader;
+pub(crate) use cgroup_events::CgroupEventsReader;
 pub(crate) use clock::{CoarseClock, process_cpu_time};
 #[cfg(feature = "cpu")]
 pub(crate) use cpu::{CpuSampling, CpuStack, HERTZ};
@@ -39,6 +43,7 @@ pub(crate) use mapped_file::MappedFile;
 pub(crate) use meminfo::SystemMemoryReader;
 pub(crate) use mmap::{MmapAllocator, MmapSlice, Zeroed};
 pub(crate) use modules::{loaded_mappings, modules_generation};
+pub(crate) use pressure::PressureReader;
 pub(crate) use process_memory::ProcessMemoryReader;
 pub(crate) use processes::{LargestProcesses, WalkLimits, largest_processes};
 #[cfg(feature = "cpu")]

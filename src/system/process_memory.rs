@@ -172,7 +172,7 @@ fn open(path: &Path) -> Result<File> {
 }
 
 /// Reads until the buffer is full or the file ends; says how much there was.
-fn fill(
+pub(super) fn fill(
     buffer: &mut [u8],
     offset: u64,
     mut read_at: impl FnMut(&mut [u8], u64) -> io::Result<usize>,

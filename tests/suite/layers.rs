@@ -21,7 +21,7 @@ const LAYERS: [(&str, &[&str]); 16] = [
     ("snapshot", &["policy", "format", "profile", "error"]),
     ("profiler", &["snapshot", "policy", "symbolize", "collect", "format", "analysis", "system", "profile", "error"]),
     ("metrics", &["profiler", "policy", "collect", "analysis", "profile", "error"]),
-    ("http", &["metrics", "profiler", "snapshot", "collect", "format", "analysis", "profile", "error"]),
+    ("http", &["metrics", "profiler", "snapshot", "policy", "collect", "format", "analysis", "profile", "error"]),
     (
         "handle",
         &["http", "profiler", "snapshot", "policy", "collect", "format", "analysis", "profile", "error", "system"],

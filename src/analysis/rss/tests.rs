@@ -1,7 +1,5 @@
 //! Whatever the sources say, the parts sum up to RSS, and what was cut or cannot be told is said.
 
-use std::time::{Duration, SystemTime};
-
 use super::*;
 use crate::profile::{CgroupMemory, ProcessMemory};
 
@@ -10,8 +8,6 @@ const MIB: u64 = 1 << 20;
 /// 100 MiB, of which jemalloc has 70 and heapward's tables 2.
 fn reading() -> Reading {
     Reading {
-        time: SystemTime::UNIX_EPOCH,
-        uptime: Duration::ZERO,
         process: ProcessMemory {
             rss: 100 * MIB,
             virtual_size: 1000 * MIB,
@@ -34,7 +30,7 @@ fn reading() -> Reading {
             thread_caches: Some(MIB),
         }),
         cgroup: CgroupMemory { limit: Some(512 * MIB), usage: Some(90 * MIB) },
-        system: None,
+        ..Reading::of_rss(0, 0)
     }
 }
 
