@@ -1,5 +1,6 @@
 //! Pure decisions from readings handed in. Time is an argument, never asked for.
 
+mod alert;
 #[cfg(feature = "cpu")]
 mod cpu_room;
 mod naming;
@@ -9,10 +10,12 @@ mod retention;
 mod threshold;
 mod trigger;
 
+pub use alert::{AlertChange, Severity};
 pub use naming::Symbolize;
 pub use reason::Reason;
 pub use threshold::Threshold;
 
+pub(crate) use alert::{Alarm, AlertRule, HEARTBEAT, LimitOf, MemoryUse, Standing};
 #[cfg(feature = "cpu")]
 pub(crate) use cpu_room::check_cpu_room;
 pub(crate) use naming::Naming;
