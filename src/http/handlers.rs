@@ -17,7 +17,7 @@ use super::query::Query;
 use super::render::{gave_up, render};
 use super::table::table;
 use crate::analysis::{Grouping, Question, Sort, Top};
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::format::flamegraph::{self, Options};
 use crate::format::{Capped, folded};
 use crate::metrics::{Exposition, scrape};
@@ -26,7 +26,7 @@ use crate::profiler::{Asker, Heap, Shared, Shown};
 use crate::snapshot::{Selector, Snapshot};
 
 /// What can be asked, for the listing.
-const PATHS: [(&str, &str); 18] = [
+const PATHS: [(&str, &str); 19] = [
     ("debug/pprof/", "profiles for go tool pprof and scrapers, as Go's net/http/pprof"),
     ("debug/pprof/heap", "the live heap now, for go tool pprof"),
     ("debug/pprof/allocs", "the same, showing all allocations first"),
@@ -42,6 +42,7 @@ const PATHS: [(&str, &str); 18] = [
     ("api/diff/baseline/latest/heap.prof", "the same for go tool pprof"),
     ("api/diff/baseline/latest/flamegraph.svg", "the same as a flame graph"),
     ("api/leaks", "what grows without bound, and why the rest is not accused"),
+    ("api/alerts", "the alert there is, those there were, and whether they arrived"),
     ("api/memory", "memory gauges and heapward's own figures"),
     ("metrics", "the same for Prometheus"),
     ("healthz", "whether the watcher lives"),
@@ -85,6 +86,7 @@ pub(super) enum Endpoint<'p> {
     Cpu,
     Memory,
     Leaks,
+    Alerts,
     Snapshots,
     Snapshot(&'p str),
     SnapshotProfile(&'p str),
@@ -113,6 +115,7 @@ impl<'p> Endpoint<'p> {
             ["debug", "pprof", "profile"] => Self::Cpu,
             ["api", "memory"] => Self::Memory,
             ["api", "leaks"] => Self::Leaks,
+            ["api", "alerts"] => Self::Alerts,
             ["api", "snapshots"] => Self::Snapshots,
             ["api", "snapshots", selector] => Self::Snapshot(selector),
             ["api", "snapshots", selector, "heap.prof"] => Self::SnapshotProfile(selector),
@@ -157,6 +160,7 @@ pub(super) async fn answer(
         Endpoint::Cpu => pprof::profile(shared, parts).await,
         Endpoint::Memory => no_parameters(parts).map(|()| answer::json(StatusCode::OK, &MemoryReport::of(shared))),
         Endpoint::Leaks => leaks(shared, parts).await,
+        Endpoint::Alerts => alerts(shared, parts),
         Endpoint::Snapshots if parts.method == Method::POST => take(shared, parts).await,
         Endpoint::Snapshots => list(shared, parts).await,
         Endpoint::Snapshot(selector) => one(shared, parts, selector.parse()?),
@@ -319,6 +323,14 @@ async fn leaks(shared: &Arc<Shared>, parts: &Parts) -> Result<Answer> {
     // Who left before dropped it with this future.
     drop(asker);
     answer
+}
+
+fn alerts(shared: &Shared, parts: &Parts) -> Result<Answer> {
+    no_parameters(parts)?;
+    let desk = shared.alerts();
+    let desk =
+        desk.ok_or_else(|| Error::new(ErrorKind::NotFound, "there are no alerts: HEAPWARD_ALERT_THRESHOLD is off"))?;
+    Ok(answer::json(StatusCode::OK, &desk.report()))
 }
 
 /// What a drawing is asked to show.

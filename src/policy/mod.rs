@@ -1,6 +1,7 @@
 //! Pure decisions from readings handed in. Time is an argument, never asked for.
 
 mod alert;
+mod alert_room;
 #[cfg(feature = "cpu")]
 mod cpu_room;
 mod naming;
@@ -15,7 +16,10 @@ pub use naming::Symbolize;
 pub use reason::Reason;
 pub use threshold::Threshold;
 
-pub(crate) use alert::{Alarm, AlertRule, HEARTBEAT, LimitOf, MemoryUse, Standing};
+#[cfg(test)]
+pub(crate) use alert::MemoryUse;
+pub(crate) use alert::{Alarm, AlertRule, HEARTBEAT, LimitOf, Standing};
+pub(crate) use alert_room::check_alert_room;
 #[cfg(feature = "cpu")]
 pub(crate) use cpu_room::check_cpu_room;
 pub(crate) use naming::Naming;

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::Listen;
+use crate::alerts::{AlertSettings, Labels};
 use crate::collect::{Limits, Unwinder};
 use crate::error::{Error, Result};
 use crate::policy::{Retention, Symbolize, Threshold};
@@ -31,6 +32,10 @@ pub const DEFAULT_MAX_LIVE_SAMPLES: usize = 524_288;
 /// Headroom to the memory limit below which no names are looked up:
 /// [`Builder::symbolize_headroom`](crate::Builder::symbolize_headroom).
 pub const DEFAULT_SYMBOLIZE_HEADROOM: ByteSize = ByteSize::mib(256);
+/// Memory use above which there is an alert: [`Builder::alert_threshold`](crate::Builder::alert_threshold).
+pub const DEFAULT_ALERT_THRESHOLD: Threshold = Threshold::PercentOfLimit(85.0);
+/// Readings in a row that make an alert, or end one: [`Builder::alert_after`](crate::Builder::alert_after).
+pub const DEFAULT_ALERT_AFTER: u32 = 3;
 /// Folder with separate debug files: [`Builder::debug_dirs`](crate::Builder::debug_dirs).
 pub const DEFAULT_DEBUG_DIRS: &str = "/usr/lib/debug";
 
@@ -38,6 +43,7 @@ pub const DEFAULT_DEBUG_DIRS: &str = "/usr/lib/debug";
 const POLL_INTERVAL: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(3600));
 const MIN_INTERVAL: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(7 * 86_400));
 const HISTORY: (usize, usize) = (1, 1000);
+const ALERT_AFTER: (u32, u32) = (1, 1000);
 const MAX_STACKS: (usize, usize) = (1024, 16 << 20);
 const MAX_LIVE_SAMPLES: (usize, usize) = (1024, 64 << 20);
 
@@ -69,6 +75,7 @@ pub(crate) struct Config {
     pub(crate) symbolize: Symbolize,
     pub(crate) symbolize_headroom: ByteSize,
     pub(crate) debug_dirs: Vec<PathBuf>,
+    pub(crate) alerts: AlertSettings,
 }
 
 impl Default for Config {
@@ -91,6 +98,13 @@ impl Default for Config {
             symbolize: Symbolize::Auto,
             symbolize_headroom: DEFAULT_SYMBOLIZE_HEADROOM,
             debug_dirs: vec![DEFAULT_DEBUG_DIRS.into()],
+            alerts: AlertSettings {
+                threshold: Some(DEFAULT_ALERT_THRESHOLD),
+                after: DEFAULT_ALERT_AFTER,
+                webhook: None,
+                alertmanager: None,
+                labels: Labels::new(),
+            },
         }
     }
 }
@@ -106,6 +120,7 @@ impl Config {
         within("history (HEAPWARD_HISTORY)", self.retention.count, HISTORY, |n| n)?;
         within("max_stacks (HEAPWARD_MAX_STACKS)", self.limits.stacks, MAX_STACKS, |n| n)?;
         within("max_live_samples (HEAPWARD_MAX_LIVE_SAMPLES)", self.limits.live_objects, MAX_LIVE_SAMPLES, |n| n)?;
+        self.validate_alerts()?;
         if let Some(folder) = self.debug_dirs.iter().find(|folder| !folder.is_absolute()) {
             return Err(Error::config(format!(
                 "debug_dirs (HEAPWARD_DEBUG_DIRS) has `{}`: allowed are absolute paths such as {DEFAULT_DEBUG_DIRS}, in the \
@@ -131,6 +146,17 @@ impl Config {
             )));
         }
         Ok(self)
+    }
+
+    fn validate_alerts(&self) -> Result<()> {
+        if let Some(threshold) = self.alerts.threshold {
+            threshold
+                .validated()
+                .map_err(|error| Error::config(format!("alert_threshold (HEAPWARD_ALERT_THRESHOLD): {error}")))?;
+        }
+        within("alert_after (HEAPWARD_ALERT_AFTER)", self.alerts.after, ALERT_AFTER, |n| n)?;
+        let labels = self.alerts.check_labels();
+        labels.map_err(|error| Error::config(format!("alert_label (HEAPWARD_ALERT_LABELS): {error}")))
     }
 }
 

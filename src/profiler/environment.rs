@@ -5,11 +5,12 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use super::config::{Config, ProfilesDir};
+use crate::alerts::{AlertSettings, Target};
 use crate::error::{Error, Result};
 use crate::profile::ByteSize;
 
 /// Every variable that is read.
-const VARIABLES: [&str; 16] = [
+const VARIABLES: [&str; 21] = [
     "HEAPWARD_ENABLED",
     "HEAPWARD_RSS_THRESHOLD",
     "HEAPWARD_MIN_INTERVAL",
@@ -26,6 +27,11 @@ const VARIABLES: [&str; 16] = [
     "HEAPWARD_SYMBOLIZE",
     "HEAPWARD_SYMBOLIZE_HEADROOM",
     "HEAPWARD_DEBUG_DIRS",
+    "HEAPWARD_ALERT_THRESHOLD",
+    "HEAPWARD_ALERT_AFTER",
+    "HEAPWARD_ALERT_WEBHOOK",
+    "HEAPWARD_ALERTMANAGER",
+    "HEAPWARD_ALERT_LABELS",
 ];
 
 /// Applies the variables that `lookup` gives to `config`.
@@ -77,6 +83,37 @@ pub(crate) fn apply(config: &mut Config, lookup: &dyn Fn(&str) -> Option<String>
     parse(lookup, "HEAPWARD_SYMBOLIZE_HEADROOM", &mut config.symbolize_headroom)?;
     if let Some(folders) = set("HEAPWARD_DEBUG_DIRS")? {
         config.debug_dirs = folders.split(':').filter(|folder| !folder.is_empty()).map(Into::into).collect();
+    }
+    apply_alerts(&mut config.alerts, lookup)
+}
+
+fn apply_alerts(alerts: &mut AlertSettings, lookup: &dyn Fn(&str) -> Option<String>) -> Result<()> {
+    let variable = "HEAPWARD_ALERT_THRESHOLD";
+    if let Some(text) = lookup(variable) {
+        alerts.threshold = match text.trim() {
+            "off" => None,
+            text => Some(text.parse().map_err(|error| Error::config(format!("{variable}: {error}; or off")))?),
+        };
+    }
+    let mut after = alerts.after as usize;
+    whole(lookup, "HEAPWARD_ALERT_AFTER", &mut after)?;
+    alerts.after = u32::try_from(after).unwrap_or(u32::MAX);
+    target(lookup, "HEAPWARD_ALERT_WEBHOOK", &mut alerts.webhook)?;
+    target(lookup, "HEAPWARD_ALERTMANAGER", &mut alerts.alertmanager)?;
+    if let Some(text) = lookup("HEAPWARD_ALERT_LABELS") {
+        let labels = AlertSettings::parse_labels(&text)
+            .map_err(|error| Error::config(format!("HEAPWARD_ALERT_LABELS: {error}")))?;
+        alerts.labels.extend(labels);
+    }
+    Ok(())
+}
+
+fn target(lookup: &dyn Fn(&str) -> Option<String>, variable: &str, value: &mut Option<Target>) -> Result<()> {
+    if let Some(text) = lookup(variable) {
+        *value = match text.trim() {
+            "off" => None,
+            text => Some(text.parse().map_err(|error| Error::config(format!("{variable}: {error}; or off")))?),
+        };
     }
     Ok(())
 }
@@ -185,6 +222,20 @@ mod tests {
         let folders = apply_one("HEAPWARD_DEBUG_DIRS", "/a:/b c:").unwrap().debug_dirs;
         assert_eq!(folders, [std::path::Path::new("/a"), std::path::Path::new("/b c")]);
         assert!(apply_one("HEAPWARD_DEBUG_DIRS", "").unwrap().debug_dirs.is_empty());
+    }
+
+    #[test]
+    fn alerts_are_set_up() {
+        let alerts = |variable, value| apply_one(variable, value).unwrap().alerts;
+        assert_eq!(alerts("HEAPWARD_ALERT_THRESHOLD", "off").threshold, None);
+        assert_eq!(alerts("HEAPWARD_ALERT_THRESHOLD", "2GiB").threshold, Some(ByteSize::gib(2).into()));
+        assert_eq!(alerts("HEAPWARD_ALERT_AFTER", "5").after, 5);
+        let to = |target: Option<Target>| target.map(|target| target.to_string());
+        let webhook = alerts("HEAPWARD_ALERT_WEBHOOK", "http://u:p@127.0.0.1:1/x").webhook;
+        assert_eq!(to(webhook).as_deref(), Some("http://127.0.0.1:1"));
+        assert_eq!(to(alerts("HEAPWARD_ALERTMANAGER", "off").alertmanager), None);
+        assert_eq!(alerts("HEAPWARD_ALERT_LABELS", "team=core").labels["team"], "core");
+        assert!(apply_one("HEAPWARD_ALERT_AFTER", "0").is_err());
     }
 
     #[test]

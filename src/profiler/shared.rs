@@ -14,6 +14,7 @@ use super::render::Job;
 use super::status::Status;
 use super::watch::Command;
 use super::{Config, Gauges, LeakReport, Moment, Namer, Story, View, Wanted};
+use crate::alerts::Desk;
 use crate::analysis::growth::{Basis, Circumstances, Hindrance, LEAST_SNAPSHOTS};
 use crate::analysis::{HeapGrowth, series_of_all};
 use crate::collect::{Collector, Source};
@@ -72,6 +73,8 @@ pub(crate) struct Shared {
     /// Threads of [`Shared::aside`]; those that have ended are dropped at the next.
     asides: Mutex<Vec<JoinHandle<()>>>,
     cgroup: String,
+    /// `None` where there are no alerts.
+    pub(super) alerts: Option<Desk>,
 }
 
 impl Shared {
@@ -81,8 +84,10 @@ impl Shared {
         gauges: &Gauges,
         commands: SyncSender<Command>,
         jobs: SyncSender<Job>,
+        alerts: Option<Desk>,
     ) -> Self {
         Self {
+            alerts,
             history: Mutex::new(History::new(config.retention)),
             growths: Growths::default(),
             status: Mutex::new(Status::new()),
@@ -122,6 +127,11 @@ impl Shared {
 
     pub(crate) fn uptime(&self) -> Duration {
         self.started.elapsed()
+    }
+
+    /// Where alerts are handed in; `None` where there are none.
+    pub(crate) fn alerts(&self) -> Option<&Desk> {
+        self.alerts.as_ref()
     }
 
     /// Which control group the limit is taken from, in words.

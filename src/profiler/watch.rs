@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant, SystemTime};
 
+use super::alerting::Alerting;
 use super::gauges::Gauges;
 use super::shared::Shared;
 use super::threads;
@@ -32,6 +33,8 @@ pub(super) struct Watcher {
     gauges: Gauges,
     trigger: Trigger,
     requests: RateLimit,
+    /// `None` where there are no alerts.
+    alerting: Option<Alerting>,
     next_id: u64,
     /// The files loaded at a generation; `None` before they were first listed.
     mappings: Option<(u64, Arc<[Mapping]>)>,
@@ -40,7 +43,9 @@ pub(super) struct Watcher {
 impl Watcher {
     pub(super) fn new(shared: Arc<Shared>, gauges: Gauges) -> Self {
         let trigger = Trigger::new(shared.config.rss_threshold, shared.config.min_interval);
-        Self { shared, gauges, trigger, requests: RateLimit::new(REQUEST_INTERVAL), next_id: 1, mappings: None }
+        let requests = RateLimit::new(REQUEST_INTERVAL);
+        let alerting = Alerting::new(&shared.config.alerts);
+        Self { shared, gauges, trigger, requests, alerting, next_id: 1, mappings: None }
     }
 
     /// Polls and obeys until it is told to stop. Whatever fails, the next poll comes.
@@ -55,6 +60,9 @@ impl Watcher {
             // Checked before each command, so that no flood of requests can keep a poll waiting.
             if now >= next_poll {
                 threads::outlive("a poll", || self.poll(), panicked);
+                // On its own, so that nobody waits for the log that a poll writes to, nor misses an alert if that panics.
+                let alert = || self.alerting.as_mut().map(|alerting| alerting.observe(&self.shared));
+                threads::outlive("the rule of alerts", alert, panicked);
                 next_poll = now + interval;
             }
             match commands.recv_timeout(next_poll.saturating_duration_since(Instant::now())) {

@@ -69,7 +69,9 @@ mod tests {
         );
         check("MemTotal: 1 kB\nSwapTotal:       0 kB\nSwapFree:        0 kB\n", Some(1024), None);
         check("MemTotal: 1 kB\nSwapTotal:      10 kB\nSwapFr", Some(1024), None);
-        for nothing in ["", "\0\u{1}", "MemTotal", "MemTotal: x kB\n", "MemTotal: 1 MB\n", "MemTotal: 18446744073709551615 kB\n"] {
+        for nothing in
+            ["", "\0\u{1}", "MemTotal", "MemTotal: x kB\n", "MemTotal: 1 MB\n", "MemTotal: 18446744073709551615 kB\n"]
+        {
             check(nothing, None, None);
         }
     }

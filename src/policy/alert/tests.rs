@@ -282,7 +282,9 @@ fn the_rule_says_where_it_stands() {
     standing(clock, 8600);
     assert!(standing(clock, 8600).ends_with("on 2 readings in a row, and it takes 3"));
     assert!(standing(clock, 8600).starts_with("an alert, low: memory use is 8.4 GiB, 86.0%"));
-    assert!(standing(clock, 7000).ends_with("well below the threshold of 8.3 GiB on 1 readings in a row, and it takes 3"));
+    assert!(
+        standing(clock, 7000).ends_with("well below the threshold of 8.3 GiB on 1 readings in a row, and it takes 3")
+    );
     standing(clock, 7000);
     assert!(standing(clock, 7000).starts_with("no alert: memory use is 6.8 GiB"));
 }
