@@ -14,7 +14,7 @@ use serde_json::Value;
 heapward::install!("lg_prof_sample:12");
 
 /// Every path of the listing, with its content type.
-const ENDPOINTS: [(&str, &str); 19] = [
+const ENDPOINTS: [(&str, &str); 20] = [
     ("/", "text/html; charset=utf-8"),
     ("/debug/pprof/", "text/html; charset=utf-8"),
     ("/debug/pprof/heap", "application/octet-stream"),
@@ -31,6 +31,7 @@ const ENDPOINTS: [(&str, &str); 19] = [
     ("/api/diff/baseline/latest/heap.prof", "application/octet-stream"),
     ("/api/diff/baseline/latest/flamegraph.svg", "image/svg+xml"),
     ("/api/leaks", "application/json"),
+    ("/api/alerts", "application/json"),
     ("/api/memory", "application/json"),
     ("/metrics", "text/plain; version=0.0.4; charset=utf-8"),
     ("/healthz", "text/plain; charset=utf-8"),

@@ -209,3 +209,26 @@ impl std::fmt::Debug for Builder {
         f.debug_struct("Builder").field("listen", &self.config.listen).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_variable_wins_over_what_the_code_has_wrong() {
+        let start = |variable: &'static str, value: &'static str| {
+            let builder = Builder::new().alert_webhook("https://secret@host").listen("nowhere");
+            // Refused in any case, so that nothing is started.
+            let lookup = move |name: &str| match name {
+                "HEAPWARD_ALERT_AFTER" => Some("0".to_owned()),
+                name => (name == variable).then(|| value.to_owned()),
+            };
+            builder.start_with(&lookup).unwrap_err().to_string()
+        };
+        let first = start("HEAPWARD_LISTEN", "off");
+        assert!(first.starts_with("alert_webhook (HEAPWARD_ALERT_WEBHOOK): ") && first.contains("TLS"), "{first}");
+        assert!(!first.contains("secret"), "{first}");
+        assert!(start("HEAPWARD_ALERT_WEBHOOK", "off").starts_with("listen (HEAPWARD_LISTEN): "));
+        assert!(start("HEAPWARD_ALERT_WEBHOOK", "banana").starts_with("HEAPWARD_ALERT_WEBHOOK: `banana`"));
+    }
+}
