@@ -198,6 +198,8 @@ async fn post(
         let mut failures = 0;
         let mut alert = first;
         loop {
+            // At the end each alert has one attempt that begins after heapward was told to end.
+            let is_last = desk.is_stopped();
             let Err(failure) = client.post(body(&alert).into()).await else {
                 arrived(&alert);
                 desk.sent(index);
@@ -208,13 +210,12 @@ async fn post(
             if desk.failed_attempt(index, failure.to_string()) {
                 say(|| tracing::warn!("heapward: an alert could not be sent to the {name}: {failure}"));
             }
-            let pause = schedule.pause(failures, begun.elapsed()).filter(|_| !failure.is_final && !desk.is_stopped());
+            let pause = schedule.pause(failures, begun.elapsed()).filter(|_| !failure.is_final && !is_last);
             let Some(pause) = pause else {
                 desk.gave_up(index);
                 sink.outbox.done(&alert, false);
                 break;
             };
-            // At the end there is time for one more attempt.
             _ = timeout(pause, desk.stopped()).await;
             // What is newest by now; another alert where this one had to go.
             match sink.outbox.first().await {

@@ -247,6 +247,21 @@ fn whatever_a_server_does_takes_no_more_time_than_there_is() {
 }
 
 #[test]
+fn an_answer_that_repeats_the_question_tells_no_secrets() {
+    let server = Server::start(Box::new(|conversation| {
+        let request = conversation.request();
+        let head = format!("HTTP/1.1 400 Bad Request\r\nContent-Length: {}\r\n\r\n", request.len());
+        conversation.write((head + &request).as_bytes());
+    }));
+    let mut service = Service::start(Some(format!("http://me:s3cret@{}/", server.address)), None);
+    service.tell(1, Opened);
+    let failed = service.wait("webhook", "refused", |sink| sink.failed == 1);
+    assert!(server.requests()[0].contains("bWU6czNjcmV0"), "{:?}", server.requests());
+    assert_eq!(failed.last_error.as_deref(), Some("answered 400"));
+    service.stop();
+}
+
+#[test]
 fn of_a_body_without_end_little_is_read() {
     for (status, is_sent) in [("200 OK", true), ("500 Oops", false)] {
         let server = Server::start(Box::new(move |conversation| {
@@ -305,6 +320,7 @@ fn what_waits_is_sent_at_the_end_once() {
     service.wait("webhook", "an attempt", |sink| sink.failed_attempts == 1);
     service.tell(1, Resolved);
     service.tell(2, Opened);
+    service.wait("webhook", "both to wait", |sink| sink.replaced == 1 && sink.waiting == 2);
     service.stop();
     let ended = service.deliveries("webhook");
     assert_eq!((ended.sent, ended.failed, ended.dropped), (2, 0, 0), "{ended:?}");
