@@ -2,6 +2,7 @@
 #![warn(missing_docs, missing_debug_implementations, unreachable_pub)]
 #![deny(unsafe_op_in_unsafe_fn)]
 
+mod alerts;
 mod analysis;
 mod collect;
 mod error;
@@ -20,6 +21,7 @@ mod symbolize;
 mod system;
 pub mod testing;
 
+pub use alerts::{Alert, AlertDeliveries, AlertLeaks, AlertReport, AlertSite, AlertState, AlertSuspect};
 pub use analysis::{Grouping, Site};
 pub use collect::Unwinder;
 pub use error::{Error, ErrorKind, Result};
@@ -28,14 +30,14 @@ pub use handle::{
     HeapTotals, Moment, Profiler, SnapshotInfo, TopSite, start,
 };
 pub use http::{RouteService, Routes};
-pub use policy::{Growth, Reason, Symbolize, Threshold};
+pub use policy::{AlertChange, Growth, Reason, Severity, Symbolize, Threshold};
 pub use profile::ByteSize;
 pub use profiler::{
-    DEFAULT_DEBUG_DIRS, DEFAULT_HISTORY, DEFAULT_HISTORY_BYTES, DEFAULT_LISTEN, DEFAULT_MAX_LIVE_SAMPLES,
-    DEFAULT_MAX_STACKS, DEFAULT_MIN_INTERVAL, DEFAULT_POLL_INTERVAL, DEFAULT_PROFILES_DIR, DEFAULT_READINGS,
-    DEFAULT_RSS_THRESHOLD, DEFAULT_SLOW_OPERATION, DEFAULT_SYMBOLIZE_HEADROOM, DEFAULT_TRIGGER_EVENTS,
-    DEFAULT_TRIGGER_GROWTH, DEFAULT_TRIGGER_PREDICTION, DEFAULT_TRIGGER_PRESSURE, Evidence, LeakReport, LeakSuspect,
-    LetGo, Listen,
+    DEFAULT_ALERT_AFTER, DEFAULT_ALERT_THRESHOLD, DEFAULT_DEBUG_DIRS, DEFAULT_HISTORY, DEFAULT_HISTORY_BYTES,
+    DEFAULT_LISTEN, DEFAULT_MAX_LIVE_SAMPLES, DEFAULT_MAX_STACKS, DEFAULT_MIN_INTERVAL, DEFAULT_POLL_INTERVAL,
+    DEFAULT_PROFILES_DIR, DEFAULT_READINGS, DEFAULT_RSS_THRESHOLD, DEFAULT_SLOW_OPERATION, DEFAULT_SYMBOLIZE_HEADROOM,
+    DEFAULT_TRIGGER_EVENTS, DEFAULT_TRIGGER_GROWTH, DEFAULT_TRIGGER_PREDICTION, DEFAULT_TRIGGER_PRESSURE, Evidence,
+    LeakReport, LeakSuspect, LetGo, Listen,
 };
 pub use snapshot::Selector;
 

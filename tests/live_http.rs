@@ -14,7 +14,7 @@ use serde_json::Value;
 heapward::install!("lg_prof_sample:12");
 
 /// Every path of the listing, with its content type.
-const ENDPOINTS: [(&str, &str); 23] = [
+const ENDPOINTS: [(&str, &str); 24] = [
     ("/", "text/html; charset=utf-8"),
     ("/debug/pprof/", "text/html; charset=utf-8"),
     ("/debug/pprof/heap", "application/octet-stream"),
@@ -32,6 +32,7 @@ const ENDPOINTS: [(&str, &str); 23] = [
     ("/api/diff/baseline/latest/flamegraph.svg", "image/svg+xml"),
     ("/api/leaks", "application/json"),
     ("/api/episodes", "application/json"),
+    ("/api/alerts", "application/json"),
     ("/api/memory", "application/json"),
     ("/api/monitoring/detailed-metrics", "application/json"),
     ("/api/monitoring/hotspots", "application/json"),

@@ -29,9 +29,6 @@ const NOT_EVERYWHERE: &[&str] = &[
 
 /// To come.
 const NOT_YET: &[&str] = &[
-    "heapward_alerts_total",
-    "heapward_alert_active",
-    "heapward_alert_deliveries_total",
     "heapward_disk_writes_total",
     "heapward_disk_write_failures_total",
     "heapward_disk_failing",

@@ -194,6 +194,10 @@ fn variables() {
         ("HEAPWARD_SYMBOLIZE", "banana"),
         ("HEAPWARD_SYMBOLIZE_HEADROOM", "banana"),
         ("HEAPWARD_DEBUG_DIRS", "banana"),
+        ("HEAPWARD_ALERT_THRESHOLD", "banana"),
+        ("HEAPWARD_ALERT_AFTER", "0"),
+        ("HEAPWARD_ALERT_WEBHOOK", "banana"),
+        ("HEAPWARD_ALERTMANAGER", "banana"),
     ] {
         let child = Command::new(std::env::current_exe().unwrap())
             .args(["a_bad_start_says_what_to_change_and_a_good_one_works_after", "--exact", "--nocapture"])
@@ -226,6 +230,11 @@ fn start_with_the_variable(variable: &str) {
             (ErrorKind::Config, "allowed is a number with an optional unit B, kB, MB, GB, TB, KiB, MiB, GiB or TiB")
         }
         ("HEAPWARD_DEBUG_DIRS", _) => (ErrorKind::Config, "allowed are absolute paths such as /usr/lib/debug"),
+        ("HEAPWARD_ALERT_THRESHOLD", _) => (ErrorKind::Config, "or a share of the memory limit such as 70%; or off"),
+        ("HEAPWARD_ALERT_AFTER", _) => (ErrorKind::Config, "allowed is 1 to 1000"),
+        ("HEAPWARD_ALERT_WEBHOOK" | "HEAPWARD_ALERTMANAGER", _) => {
+            (ErrorKind::Config, "allowed is http://host:port/path")
+        }
         _ => panic!("{variable}"),
     };
     refused(heapward::start(), kind, &[variable, &value, fix]);

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::Profiler;
+use crate::alerts::Target;
 use crate::collect::Unwinder;
 use crate::error::{Error, Result};
 use crate::policy::{Growth, Symbolize, Threshold};
@@ -16,13 +17,13 @@ use crate::profiler::{Config, HostGauge, Listen, ProfilesDir, apply_environment}
 #[must_use = "a builder does nothing until it is started"]
 pub struct Builder {
     config: Config,
-    /// The first setter whose value cannot be used; told at start.
-    refused: Option<Error>,
+    /// The setters whose value cannot be used, with their variables; the first is told at start.
+    refused: Vec<(&'static str, Error)>,
 }
 
 impl Builder {
     pub(super) fn new() -> Self {
-        Self { config: Config::default(), refused: None }
+        Self { config: Config::default(), refused: Vec::new() }
     }
 
     /// RSS above which snapshots are taken: bytes, or a share of the memory limit.
@@ -127,7 +128,7 @@ impl Builder {
         match address.parse::<Listen>() {
             Ok(listen) => self.config.listen = listen,
             Err(error) => {
-                self.refused.get_or_insert(Error::config(format!("listen (HEAPWARD_LISTEN): {error}")));
+                self.refuse("HEAPWARD_LISTEN", Error::config(format!("listen (HEAPWARD_LISTEN): {error}")));
             }
         }
         self
@@ -213,6 +214,53 @@ impl Builder {
         self
     }
 
+    /// Memory use above which there is an alert: bytes, or a share of the memory limit, which is that of the control group or
+    /// else all memory of the machine. What counts is the higher one of RSS and what a control group with a limit uses.
+    /// Default [`DEFAULT_ALERT_THRESHOLD`](crate::DEFAULT_ALERT_THRESHOLD); variable `HEAPWARD_ALERT_THRESHOLD`, which also
+    /// takes `off`.
+    pub fn alert_threshold(mut self, threshold: impl Into<Threshold>) -> Self {
+        self.config.alerts.threshold = Some(threshold.into());
+        self
+    }
+
+    /// How many readings in a row must be above the threshold before there is an alert, and as many well below it before it
+    /// is over: five points of the limit, or a tenth of the threshold if that is less.
+    /// Default [`DEFAULT_ALERT_AFTER`](crate::DEFAULT_ALERT_AFTER); variable `HEAPWARD_ALERT_AFTER`.
+    pub fn alert_after(mut self, readings: u32) -> Self {
+        self.config.alerts.after = readings;
+        self
+    }
+
+    /// Where each change of an alert is posted as JSON, see [`Alert`](crate::Alert): `http://[user:password@]host[:port]/path`.
+    /// Default nowhere; variable `HEAPWARD_ALERT_WEBHOOK`, which also takes `off`.
+    pub fn alert_webhook(mut self, url: &str) -> Self {
+        self.config.alerts.webhook = self.target("alert_webhook", "HEAPWARD_ALERT_WEBHOOK", url);
+        self
+    }
+
+    /// An Alertmanager, whose API v2 gets alerts: `http://[user:password@]host:port`.
+    /// Default none; variable `HEAPWARD_ALERTMANAGER`, which also takes `off`.
+    pub fn alertmanager(mut self, url: &str) -> Self {
+        self.config.alerts.alertmanager = self.target("alertmanager", "HEAPWARD_ALERTMANAGER", url);
+        self
+    }
+
+    /// A label of all alerts, beside `job` (the program's name) and `instance` (the machine's, with a port), or instead of
+    /// one of these. Variable `HEAPWARD_ALERT_LABELS`: `name=value`, with a comma between two.
+    pub fn alert_label(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.config.alerts.labels.insert(name.into(), value.into());
+        self
+    }
+
+    fn target(&mut self, setter: &str, variable: &'static str, url: &str) -> Option<Target> {
+        let target = url.parse::<Target>();
+        target.inspect_err(|error| self.refuse(variable, Error::config(format!("{setter} ({variable}): {error}")))).ok()
+    }
+
+    fn refuse(&mut self, variable: &'static str, error: Error) {
+        self.refused.push((variable, error));
+    }
+
     /// Starts the profiler.
     ///
     /// # Errors
@@ -231,7 +279,7 @@ impl Builder {
             return Ok(Profiler::disabled());
         }
         // A variable wins over the code, also over what is wrong there.
-        if let Some(error) = self.refused.filter(|_| lookup("HEAPWARD_LISTEN").is_none()) {
+        if let Some((_, error)) = self.refused.into_iter().find(|(variable, _)| lookup(variable).is_none()) {
             return Err(error);
         }
         Profiler::launch(self.config.validated()?)
@@ -242,5 +290,28 @@ impl std::fmt::Debug for Builder {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         // Not the token.
         f.debug_struct("Builder").field("listen", &self.config.listen).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_variable_wins_over_what_the_code_has_wrong() {
+        let start = |variable: &'static str, value: &'static str| {
+            let builder = Builder::new().alert_webhook("https://secret@host").listen("nowhere");
+            // Refused in any case, so that nothing is started.
+            let lookup = move |name: &str| match name {
+                "HEAPWARD_ALERT_AFTER" => Some("0".to_owned()),
+                name => (name == variable).then(|| value.to_owned()),
+            };
+            builder.start_with(&lookup).unwrap_err().to_string()
+        };
+        let first = start("HEAPWARD_LISTEN", "off");
+        assert!(first.starts_with("alert_webhook (HEAPWARD_ALERT_WEBHOOK): ") && first.contains("TLS"), "{first}");
+        assert!(!first.contains("secret"), "{first}");
+        assert!(start("HEAPWARD_ALERT_WEBHOOK", "off").starts_with("listen (HEAPWARD_LISTEN): "));
+        assert!(start("HEAPWARD_ALERT_WEBHOOK", "banana").starts_with("HEAPWARD_ALERT_WEBHOOK: `banana`"));
     }
 }

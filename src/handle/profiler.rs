@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use super::folder;
 use super::slot::Slot;
 use super::{Builder, ComparedUnwinders, Diff, Episode, HeapProfile, LiveSample, SnapshotInfo, TopSite};
+use crate::alerts::{AlertReport, Desk};
 use crate::analysis::{Grouping, Question, Sort, Top};
 use crate::collect::{Collector, LiveObject, Rejected, Source, UnwindReport};
 use crate::error::{Error, ErrorKind, Result};
@@ -69,7 +70,9 @@ impl Profiler {
         let gauges = Gauges::open(Instant::now())?;
         let source = if config.use_hooks { Collector::best_source() } else { Source::Dump };
         let collector = Collector::start(config.limits, source, config.unwinder, config.jemalloc_stacks)?;
-        let mut workers = Workers::start(config, collector, gauges, &slot)?;
+        let address = server.as_ref().and_then(Bound::address);
+        let alerts = config.alerts.threshold.map(|_| Desk::new(&config.alerts, address));
+        let mut workers = Workers::start(config, collector, gauges, alerts, &slot)?;
         if let Some(server) = &mut server {
             close_in_child(server.descriptor());
             let routes = Routes::new(Some(Arc::clone(workers.shared())));
@@ -230,6 +233,15 @@ impl Profiler {
     /// When the profiler does not run.
     pub fn leaks(&self) -> Result<LeakReport> {
         self.render(Operation::Leaks, |shared, namer, wanted| shared.leaks(namer, wanted))
+    }
+
+    /// The alert there is, those there were, and whether they arrived; `None` where there are no alerts.
+    ///
+    /// # Errors
+    ///
+    /// When the profiler does not run.
+    pub fn alerts(&self) -> Result<Option<AlertReport>> {
+        Ok(self.shared()?.alerts().map(Desk::report))
     }
 
     /// What changed from the snapshot `base` to the snapshot `later`, as gzipped profile.proto with signed values.

@@ -18,7 +18,7 @@ use super::query::Query;
 use super::render::{gave_up, render, render_as};
 use super::table::table;
 use crate::analysis::{Grouping, Question, Sort, Top};
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::format::flamegraph::{self, Options};
 use crate::format::{Capped, folded};
 use crate::metrics::{Exposition, scrape};
@@ -44,6 +44,7 @@ const PATHS: &[(&str, &str)] = &[
     ("api/diff/baseline/latest/flamegraph.svg", "the same as a flame graph"),
     ("api/leaks", "what grows without bound, and why the rest is not accused"),
     ("api/episodes", "rises of memory, each with its snapshots"),
+    ("api/alerts", "the alert there is, those there were, and whether they arrived"),
     ("api/memory", "memory gauges and heapward's own figures"),
     (
         "api/monitoring/detailed-metrics",
@@ -99,6 +100,7 @@ pub(super) enum Endpoint<'p> {
     Leaks,
     Monitoring(Monitored),
     MonitoringSchema(Monitored),
+    Alerts,
     Snapshots,
     Snapshot(&'p str),
     SnapshotProfile(&'p str),
@@ -130,6 +132,7 @@ impl<'p> Endpoint<'p> {
             ["api", "leaks"] => Self::Leaks,
             ["api", "monitoring", name] => Self::Monitoring(Monitored::find(name)?),
             ["api", "monitoring", name, "schema"] => Self::MonitoringSchema(Monitored::find(name)?),
+            ["api", "alerts"] => Self::Alerts,
             ["api", "snapshots"] => Self::Snapshots,
             ["api", "snapshots", selector] => Self::Snapshot(selector),
             ["api", "snapshots", selector, "heap.prof"] => Self::SnapshotProfile(selector),
@@ -177,6 +180,7 @@ pub(super) async fn answer(
         Endpoint::Leaks => leaks(shared, parts).await,
         Endpoint::Monitoring(what) => monitoring::answer(shared, parts, what).await,
         Endpoint::MonitoringSchema(what) => no_parameters(parts).map(|()| monitoring::schema(what)),
+        Endpoint::Alerts => alerts(shared, parts),
         Endpoint::Snapshots if parts.method == Method::POST => take(shared, parts).await,
         Endpoint::Snapshots => list(shared, parts).await,
         Endpoint::Snapshot(selector) => one(shared, parts, selector.parse()?),
@@ -347,6 +351,14 @@ async fn leaks(shared: &Arc<Shared>, parts: &Parts) -> Result<Answer> {
     // Who left before dropped it with this future.
     drop(asker);
     answer
+}
+
+fn alerts(shared: &Shared, parts: &Parts) -> Result<Answer> {
+    no_parameters(parts)?;
+    let desk = shared.alerts();
+    let desk =
+        desk.ok_or_else(|| Error::new(ErrorKind::NotFound, "there are no alerts: HEAPWARD_ALERT_THRESHOLD is off"))?;
+    Ok(answer::json(StatusCode::OK, &desk.report()))
 }
 
 /// What a drawing is asked to show.

@@ -12,9 +12,10 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Unit;
 
+use crate::alerts::{Desk, SINKS};
 use crate::analysis::Breakdown;
 use crate::collect::{CollectorStats, Source, Unwinder};
-use crate::policy::Reason;
+use crate::policy::{Reason, Severity};
 use crate::profiler::{Shared, Status};
 
 /// Reads everything when it is scraped.
@@ -45,7 +46,8 @@ impl Collector for Gauges {
         out.unwinder(&self.shared)?;
         out.snapshots(&self.shared, &status)?;
         out.sidecar(&self.shared, &status)?;
-        out.system(&self.shared, &status)
+        out.system(&self.shared, &status)?;
+        out.alerts(&self.shared)
     }
 }
 
@@ -191,6 +193,32 @@ impl Out<'_> {
         let bytes = Some(shared.cached_symbol_bytes() as u64);
         self.bytes("cached_symbols", "About what the remembered names take", bytes)?;
         self.seconds("uptime", "Time since heapward started", shared.uptime())
+    }
+
+    /// All labels are always there, so that a first alert is a rise and not a new series.
+    fn alerts(&mut self, shared: &Shared) -> fmt::Result {
+        let Some(counts) = shared.alerts().map(Desk::counts) else { return Ok(()) };
+        let (counter, gauge) = (ConstCounter::new(0u64), ConstGauge::new(0u64));
+        let help = "Alerts that were opened with a severity, or raised to it";
+        let mut metric = self.encoder.encode_descriptor("alerts", help, None, counter.metric_type())?;
+        for (severity, count) in Severity::ALL.into_iter().zip(counts.severities) {
+            ConstCounter::new(count).encode(metric.encode_family(&[("severity", severity.name())])?)?;
+        }
+        let help = "Whether there is an alert of a severity";
+        let mut metric = self.encoder.encode_descriptor("alert_active", help, None, gauge.metric_type())?;
+        for severity in Severity::ALL {
+            let is_active = ConstGauge::new(u64::from(counts.active == Some(severity)));
+            is_active.encode(metric.encode_family(&[("severity", severity.name())])?)?;
+        }
+        let help = "Messages about alerts, by receiver and what became of them";
+        let mut metric = self.encoder.encode_descriptor("alert_deliveries", help, None, counter.metric_type())?;
+        for (sink, results) in SINKS.into_iter().zip(counts.deliveries) {
+            for (result, count) in ["sent", "failed", "dropped"].into_iter().zip(results) {
+                let labels = [("sink", sink), ("result", result)];
+                ConstCounter::new(count).encode(metric.encode_family(&labels)?)?;
+            }
+        }
+        Ok(())
     }
 
     pub(super) fn bytes(&mut self, name: &str, help: &str, value: Option<u64>) -> fmt::Result {

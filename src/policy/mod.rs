@@ -1,5 +1,7 @@
 //! Pure decisions from readings handed in. Time is an argument, never asked for.
 
+mod alert;
+mod alert_room;
 #[cfg(feature = "cpu")]
 mod cpu_room;
 mod episode;
@@ -11,11 +13,16 @@ mod retention;
 mod threshold;
 mod trigger;
 
+pub use alert::{AlertChange, Severity};
 pub use growth::Growth;
 pub use naming::Symbolize;
 pub use reason::Reason;
 pub use threshold::Threshold;
 
+#[cfg(test)]
+pub(crate) use alert::MemoryUse;
+pub(crate) use alert::{Alarm, AlertRule, HEARTBEAT, LimitOf, Standing};
+pub(crate) use alert_room::check_alert_room;
 #[cfg(feature = "cpu")]
 pub(crate) use cpu_room::check_cpu_room;
 pub(crate) use episode::{Episode, EpisodePoint, Episodes, MOST as MOST_EPISODES};

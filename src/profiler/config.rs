@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::Listen;
 use super::host_gauges::{self, HostGauge};
+use crate::alerts::{AlertSettings, Labels};
 use crate::collect::{Limits, Unwinder};
 use crate::error::{Error, Result};
 use crate::policy::{Growth, Retention, Rules, Symbolize, Threshold};
@@ -32,6 +33,10 @@ pub const DEFAULT_MAX_LIVE_SAMPLES: usize = 524_288;
 /// Headroom to the memory limit below which no names are looked up:
 /// [`Builder::symbolize_headroom`](crate::Builder::symbolize_headroom).
 pub const DEFAULT_SYMBOLIZE_HEADROOM: ByteSize = ByteSize::mib(256);
+/// Memory use above which there is an alert: [`Builder::alert_threshold`](crate::Builder::alert_threshold).
+pub const DEFAULT_ALERT_THRESHOLD: Threshold = Threshold::PercentOfLimit(85.0);
+/// Readings in a row that make an alert, or end one: [`Builder::alert_after`](crate::Builder::alert_after).
+pub const DEFAULT_ALERT_AFTER: u32 = 3;
 /// Folder with separate debug files: [`Builder::debug_dirs`](crate::Builder::debug_dirs).
 pub const DEFAULT_DEBUG_DIRS: &str = "/usr/lib/debug";
 /// Growth of RSS since the last snapshot that asks for one: [`Builder::trigger_growth`](crate::Builder::trigger_growth).
@@ -57,6 +62,7 @@ const POLL_INTERVAL: (Duration, Duration) = (Duration::from_millis(10), Duration
 const MIN_INTERVAL: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(7 * 86_400));
 const TRIGGER_PREDICTION: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(7 * 86_400));
 const HISTORY: (usize, usize) = (1, 1000);
+const ALERT_AFTER: (u32, u32) = (1, 1000);
 const MAX_STACKS: (usize, usize) = (1024, 16 << 20);
 const MAX_LIVE_SAMPLES: (usize, usize) = (1024, 64 << 20);
 const READINGS: (usize, usize) = (2, 10_000);
@@ -95,6 +101,7 @@ pub(crate) struct Config {
     pub(crate) debug_dirs: Vec<PathBuf>,
     pub(crate) readings: usize,
     pub(crate) slow_operation: Duration,
+    pub(crate) alerts: AlertSettings,
 }
 
 impl Default for Config {
@@ -127,6 +134,13 @@ impl Default for Config {
             debug_dirs: vec![DEFAULT_DEBUG_DIRS.into()],
             readings: DEFAULT_READINGS,
             slow_operation: DEFAULT_SLOW_OPERATION,
+            alerts: AlertSettings {
+                threshold: Some(DEFAULT_ALERT_THRESHOLD),
+                after: DEFAULT_ALERT_AFTER,
+                webhook: None,
+                alertmanager: None,
+                labels: Labels::new(),
+            },
         }
     }
 }
@@ -147,6 +161,7 @@ impl Config {
         within("readings (HEAPWARD_READINGS)", self.readings, READINGS, |n| n)?;
         let slow_operation = "slow_operation (HEAPWARD_SLOW_OPERATION_MS)";
         within(slow_operation, Seconds(self.slow_operation), SLOW_OPERATION, Seconds)?;
+        self.validate_alerts()?;
         if let Some(folder) = self.debug_dirs.iter().find(|folder| !folder.is_absolute()) {
             return Err(Error::config(format!(
                 "debug_dirs (HEAPWARD_DEBUG_DIRS) has `{}`: allowed are absolute paths such as {DEFAULT_DEBUG_DIRS}, in the \
@@ -172,6 +187,17 @@ impl Config {
             )));
         }
         Ok(self)
+    }
+
+    fn validate_alerts(&self) -> Result<()> {
+        if let Some(threshold) = self.alerts.threshold {
+            threshold
+                .validated()
+                .map_err(|error| Error::config(format!("alert_threshold (HEAPWARD_ALERT_THRESHOLD): {error}")))?;
+        }
+        within("alert_after (HEAPWARD_ALERT_AFTER)", self.alerts.after, ALERT_AFTER, |n| n)?;
+        let labels = self.alerts.check_labels();
+        labels.map_err(|error| Error::config(format!("alert_label (HEAPWARD_ALERT_LABELS): {error}")))
     }
 }
 

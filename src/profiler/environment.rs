@@ -5,6 +5,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use super::config::{Config, ProfilesDir};
+use crate::alerts::{AlertSettings, Target};
 use crate::error::{Error, Result};
 use crate::policy::Rules;
 use crate::profile::ByteSize;
@@ -34,6 +35,11 @@ const VARIABLES: &[&str] = &[
     "HEAPWARD_DEBUG_DIRS",
     "HEAPWARD_READINGS",
     "HEAPWARD_SLOW_OPERATION_MS",
+    "HEAPWARD_ALERT_THRESHOLD",
+    "HEAPWARD_ALERT_AFTER",
+    "HEAPWARD_ALERT_WEBHOOK",
+    "HEAPWARD_ALERTMANAGER",
+    "HEAPWARD_ALERT_LABELS",
 ];
 
 /// Applies the variables that `lookup` gives to `config`.
@@ -95,6 +101,27 @@ pub(crate) fn apply(config: &mut Config, lookup: &dyn Fn(&str) -> Option<String>
     if let Some(millis) = whole_number(lookup, "HEAPWARD_SLOW_OPERATION_MS")? {
         config.slow_operation = Duration::from_millis(millis);
     }
+    apply_alerts(&mut config.alerts, lookup)
+}
+
+fn apply_alerts(alerts: &mut AlertSettings, lookup: &dyn Fn(&str) -> Option<String>) -> Result<()> {
+    let variable = "HEAPWARD_ALERT_THRESHOLD";
+    if let Some(text) = lookup(variable) {
+        alerts.threshold = match text.trim() {
+            "off" => None,
+            text => Some(text.parse().map_err(|error| Error::config(format!("{variable}: {error}; or off")))?),
+        };
+    }
+    let mut after = alerts.after as usize;
+    whole(lookup, "HEAPWARD_ALERT_AFTER", &mut after)?;
+    alerts.after = u32::try_from(after).unwrap_or(u32::MAX);
+    target(lookup, "HEAPWARD_ALERT_WEBHOOK", &mut alerts.webhook)?;
+    target(lookup, "HEAPWARD_ALERTMANAGER", &mut alerts.alertmanager)?;
+    if let Some(text) = lookup("HEAPWARD_ALERT_LABELS") {
+        let labels = AlertSettings::parse_labels(&text)
+            .map_err(|error| Error::config(format!("HEAPWARD_ALERT_LABELS: {error}")))?;
+        alerts.labels.extend(labels);
+    }
     Ok(())
 }
 
@@ -124,6 +151,16 @@ fn triggers(lookup: &dyn Fn(&str) -> Option<String>, rules: &mut Rules) -> Resul
     }
     if let Some(text) = lookup("HEAPWARD_TRIGGER_EVENTS") {
         rules.events = switch("HEAPWARD_TRIGGER_EVENTS", &text)?;
+    }
+    Ok(())
+}
+
+fn target(lookup: &dyn Fn(&str) -> Option<String>, variable: &str, value: &mut Option<Target>) -> Result<()> {
+    if let Some(text) = lookup(variable) {
+        *value = match text.trim() {
+            "off" => None,
+            text => Some(text.parse().map_err(|error| Error::config(format!("{variable}: {error}; or off")))?),
+        };
     }
     Ok(())
 }
@@ -254,6 +291,20 @@ mod tests {
             apply_one("HEAPWARD_SLOW_OPERATION_MS", " 250 ").unwrap().slow_operation,
             Duration::from_millis(250)
         );
+    }
+
+    #[test]
+    fn alerts_are_set_up() {
+        let alerts = |variable, value| apply_one(variable, value).unwrap().alerts;
+        assert_eq!(alerts("HEAPWARD_ALERT_THRESHOLD", "off").threshold, None);
+        assert_eq!(alerts("HEAPWARD_ALERT_THRESHOLD", "2GiB").threshold, Some(ByteSize::gib(2).into()));
+        assert_eq!(alerts("HEAPWARD_ALERT_AFTER", "5").after, 5);
+        let to = |target: Option<Target>| target.map(|target| target.to_string());
+        let webhook = alerts("HEAPWARD_ALERT_WEBHOOK", "http://u:p@127.0.0.1:1/x").webhook;
+        assert_eq!(to(webhook).as_deref(), Some("http://127.0.0.1:1"));
+        assert_eq!(to(alerts("HEAPWARD_ALERTMANAGER", "off").alertmanager), None);
+        assert_eq!(alerts("HEAPWARD_ALERT_LABELS", "team=core").labels["team"], "core");
+        assert!(apply_one("HEAPWARD_ALERT_AFTER", "0").is_err());
     }
 
     #[test]

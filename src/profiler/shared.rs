@@ -16,6 +16,7 @@ use super::slow::Operation;
 use super::status::Status;
 use super::watch::Command;
 use super::{Config, Gauges, LeakReport, Moment, Namer, Story, View, Wanted};
+use crate::alerts::Desk;
 use crate::analysis::growth::{Basis, Circumstances, Hindrance, LEAST_SNAPSHOTS};
 use crate::analysis::{HeapGrowth, series_of_all};
 use crate::collect::{Collector, Source};
@@ -76,6 +77,8 @@ pub(crate) struct Shared {
     asides: Mutex<Vec<JoinHandle<()>>>,
     cgroup: String,
     pub(super) monitoring: Monitoring,
+    /// `None` where there are no alerts.
+    pub(super) alerts: Option<Desk>,
 }
 
 impl Shared {
@@ -85,8 +88,10 @@ impl Shared {
         gauges: &Gauges,
         commands: SyncSender<Command>,
         jobs: SyncSender<Job>,
+        alerts: Option<Desk>,
     ) -> Self {
         Self {
+            alerts,
             history: Mutex::new(History::new(config.retention)),
             growths: Growths::default(),
             status: Mutex::new(Status::new()),
@@ -133,6 +138,11 @@ impl Shared {
     /// What is watched beside the heap.
     pub(crate) fn monitoring(&self) -> &Monitoring {
         &self.monitoring
+    }
+
+    /// Where alerts are handed in; `None` where there are none.
+    pub(crate) fn alerts(&self) -> Option<&Desk> {
+        self.alerts.as_ref()
     }
 
     /// Which control group the limit is taken from, in words.

@@ -24,6 +24,8 @@ pub(crate) enum Operation {
     Diff,
     Leaks,
     Monitoring,
+    /// What an alert carries.
+    Alert,
     /// The walk through all processes.
     Processes,
     /// Looking names up, as part of another.
@@ -45,6 +47,7 @@ impl Operation {
             Self::Diff => "diff",
             Self::Leaks => "leaks",
             Self::Monitoring => "monitoring",
+            Self::Alert => "alert",
             Self::Processes => "processes",
             Self::Naming => "naming",
             Self::Other => "other",

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant, SystemTime};
 
+use super::alerting::Alerting;
 use super::gauges::Gauges;
 use super::host_gauges::HostGauges;
 use super::shared::Shared;
@@ -35,6 +36,8 @@ pub(super) struct Watcher {
     host_gauges: HostGauges,
     trigger: Trigger,
     requests: RateLimit,
+    /// `None` where there are no alerts.
+    alerting: Option<Alerting>,
     next_id: u64,
     /// The files loaded at a generation; `None` before they were first listed.
     mappings: Option<(u64, Arc<[Mapping]>)>,
@@ -52,7 +55,8 @@ impl Watcher {
             config.poll_interval,
         );
         let requests = RateLimit::new(REQUEST_INTERVAL);
-        Self { shared, gauges, host_gauges, trigger, requests, next_id: 1, mappings: None }
+        let alerting = Alerting::new(&config.alerts);
+        Self { shared, gauges, host_gauges, trigger, requests, alerting, next_id: 1, mappings: None }
     }
 
     /// Polls and obeys until it is told to stop. Whatever fails, the next poll comes.
@@ -71,6 +75,9 @@ impl Watcher {
                     self.poll();
                 };
                 threads::outlive("a poll", poll, panicked);
+                // On its own, so that nobody waits for the log that a poll writes to, nor misses an alert if that panics.
+                let alert = || self.alerting.as_mut().map(|alerting| alerting.observe(&self.shared));
+                threads::outlive("the rule of alerts", alert, panicked);
                 next_poll = now + interval;
             }
             match commands.recv_timeout(next_poll.saturating_duration_since(Instant::now())) {

@@ -6,7 +6,8 @@ use std::thread::JoinHandle;
 
 use super::render::{self, Job};
 use super::watch::{self, Command, Watcher};
-use super::{Config, Gauges, Shared, threads};
+use super::{Config, Gauges, Shared, alerting, threads};
+use crate::alerts::Desk;
 use crate::collect::Collector;
 use crate::error::Result;
 
@@ -22,15 +23,20 @@ impl Workers {
         config: Config,
         collector: &'static Collector,
         gauges: Gauges,
+        alerts: Option<Desk>,
         token: &Arc<T>,
     ) -> Result<Self> {
         let (commands, command_queue) = sync_channel(watch::QUEUE);
         let (jobs, job_queue) = sync_channel(render::QUEUE);
-        let shared = Arc::new(Shared::new(config, collector, &gauges, commands, jobs));
+        let shared = Arc::new(Shared::new(config, collector, &gauges, commands, jobs, alerts));
         // From here on, an error drops `workers`, which ends the threads that run already.
         let mut workers = Self { shared, threads: Vec::new() };
         let shared = Arc::clone(&workers.shared);
         workers.spawn("heapward-render", token, move || render::run(&job_queue, &shared))?;
+        if workers.shared.alerts().is_some() {
+            let shared = Arc::clone(&workers.shared);
+            workers.spawn("heapward-alerts", token, move || alerting::send(&shared))?;
+        }
         let watcher = Watcher::new(Arc::clone(&workers.shared), gauges);
         workers.spawn("heapward", token, move || watcher.run(&command_queue))?;
         Ok(workers)
@@ -69,6 +75,9 @@ impl Workers {
         // To wake them; a thread with a full queue is awake and sees that it is stopped.
         let _ = shared.commands.try_send(Command::Stop);
         let _ = shared.jobs.try_send(Job::Stop);
+        if let Some(alerts) = shared.alerts() {
+            alerts.stop();
+        }
     }
 
     /// Waits until the threads have ended.

@@ -7,7 +7,7 @@ use crate::rust_source::{Token, tokens};
 
 /// Every module at the top of the crate, with those that it may import. Nothing points up: a module is below all that
 /// may import it.
-const LAYERS: [(&str, &[&str]); 16] = [
+const LAYERS: [(&str, &[&str]); 17] = [
     // Of tests alone, and open to all.
     (GOLDEN, &[]),
     ("error", &[]),
@@ -19,12 +19,19 @@ const LAYERS: [(&str, &[&str]); 16] = [
     ("symbolize", &["system", "profile", "error"]),
     ("collect", &["system", "format", "profile", "error"]),
     ("snapshot", &["policy", "format", "profile", "error"]),
-    ("profiler", &["snapshot", "policy", "symbolize", "collect", "format", "analysis", "system", "profile", "error"]),
-    ("metrics", &["profiler", "policy", "collect", "analysis", "profile", "error"]),
+    ("alerts", &["policy", "analysis", "system", "profile", "error"]),
+    (
+        "profiler",
+        &["alerts", "snapshot", "policy", "symbolize", "collect", "format", "analysis", "system", "profile", "error"],
+    ),
+    ("metrics", &["profiler", "alerts", "policy", "collect", "analysis", "profile", "error"]),
     ("http", &["metrics", "profiler", "snapshot", "policy", "collect", "format", "analysis", "profile", "error"]),
     (
         "handle",
-        &["http", "profiler", "snapshot", "policy", "collect", "format", "analysis", "profile", "error", "system"],
+        &[
+            "http", "profiler", "alerts", "snapshot", "policy", "collect", "format", "analysis", "profile", "error",
+            "system",
+        ],
     ),
     ("testing", &["profiler", "analysis", "profile", "error"]),
     ("install", &["system"]),
