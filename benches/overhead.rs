@@ -4,6 +4,7 @@
 //! cargo bench --bench overhead              the table
 //! cargo bench --bench overhead -- --json    a line of JSON for each row
 //! cargo bench --bench overhead -- --quick   fewer runs, at 45 frames
+//! cargo bench --bench overhead -- --only 'off,jemalloc (libgcc),heapward (frame_pointers)'
 //! ```
 //!
 //! With frame pointers, for the unwinder that follows them:
@@ -85,7 +86,11 @@ fn main() -> Result<()> {
     };
     let base = outcome::<usize>(Variant::Asleep.command(12, &["calibrate"])?)?.first().copied().unwrap_or(0);
     let (available, default) = unwinders()?;
-    let cases = cases(report.effort, &available);
+    let mut cases = cases(report.effort, &available);
+    if let Some(only) = std::env::args().skip_while(|argument| argument != "--only").nth(1) {
+        let only = only.split(',').map(Variant::find).collect::<Result<Vec<_>>>()?;
+        cases.retain(|case| only.contains(&case.variant));
+    }
 
     let rounds = match report.effort {
         Effort::Test => 1,
@@ -216,7 +221,7 @@ fn bars(report: &mut Report, measured: &Measured, available: &BTreeMap<&'static 
     extra(report, Bar(Less, BAR_NO_UNWINDING), name, Ok(Variant::HeapwardOneFrame), Variant::OneFrame);
 
     let lg = *intervals(report).last().unwrap_or(&INTERVALS[0]);
-    let ratio = in_use(default).map(|variant| {
+    let ratio = in_use(default).and_then(|variant| {
         let off = |threads| case(Variant::Off, INTERVALS[0], threads);
         measured.scaling([case(variant, lg, 1), case(variant, lg, 2)], [off(1), off(2)])
     });

@@ -131,8 +131,14 @@ impl Measured {
         Some((self.instructions.get(&case)? - self.instructions.get(&case.off())?) / case.chance())
     }
 
+    fn have_run(&self, cases: &[Case]) -> Result<(), String> {
+        let missing = cases.iter().find(|case| !self.runs.contains_key(case));
+        missing.map_or(Ok(()), |case| Err(format!("`{}` was not run", case.variant.name())))
+    }
+
     /// What a sample adds, beside what one adds in another case; an error where that drowns in what else the machine did.
     pub fn extra(&self, case: Case, beside: Case) -> Result<Ratio, String> {
+        self.have_run(&[case, beside, case.off(), beside.off()])?;
         if self.extras(WALL, case).chain(self.extras(WALL, beside)).any(|extra| extra <= 0.0) {
             return Err("the machine was too busy: in some round, sampling cost less than nothing".to_owned());
         }
@@ -145,14 +151,15 @@ impl Measured {
     }
 
     /// The throughput of each of two threads beside that of one, beside the same of another case.
-    pub fn scaling(&self, own: [Case; 2], other: [Case; 2]) -> Ratio {
+    pub fn scaling(&self, own: [Case; 2], other: [Case; 2]) -> Result<Ratio, String> {
+        self.have_run(&[own, other].concat())?;
         let ratios = |figure| {
             let scaling = |[one, two]: [Case; 2]| {
                 self.times(figure, one).zip(self.times(figure, two)).map(|(one, two)| one / two)
             };
             scaling(own).zip(scaling(other)).map(|(own, other)| own / other).collect()
         };
-        Ratio::of(ratios(WALL), ratios(CPU), None)
+        Ok(Ratio::of(ratios(WALL), ratios(CPU), None))
     }
 
     pub fn print(&self, report: &mut Report, case: Case) {
