@@ -4,7 +4,7 @@
 const ROOM: usize = 64;
 
 /// Adds up to six numbers to the end of `bytes`.
-pub(super) fn push<const N: usize>(bytes: &mut Vec<u8>, numbers: [u64; N]) {
+pub(crate) fn push<const N: usize>(bytes: &mut Vec<u8>, numbers: [u64; N]) {
     const { assert!(N * 10 <= ROOM) };
     let mut buffer = [0; ROOM];
     let mut len = 0;
@@ -21,7 +21,7 @@ pub(super) fn push<const N: usize>(bytes: &mut Vec<u8>, numbers: [u64; N]) {
 }
 
 /// Takes a number off the start of `rest`; `None` at its end.
-pub(super) fn pop(rest: &mut &[u8]) -> Option<u64> {
+pub(crate) fn pop(rest: &mut &[u8]) -> Option<u64> {
     let mut number = 0;
     for shift in (0..64).step_by(7) {
         let (&byte, after) = rest.split_first()?;

@@ -133,6 +133,7 @@ impl Watcher {
             reason,
             reading,
             epoch: capture.epoch,
+            told_apart,
             live: capture.whole.live(),
             whole: capture.whole,
             cohorts: capture.cohorts,
