@@ -86,6 +86,20 @@ impl Builder {
         self
     }
 
+    /// How many snapshots are kept on disk, beside the baseline and the peak of this run and the first, the highest and the last
+    /// of the previous one. Default [`DEFAULT_PROFILES_COUNT`](crate::DEFAULT_PROFILES_COUNT); variable `HEAPWARD_PROFILES_COUNT`.
+    pub fn profiles_count(mut self, snapshots: usize) -> Self {
+        self.config.disk_retention.count = snapshots;
+        self
+    }
+
+    /// How many bytes the snapshots on disk may take; the newest is kept whatever it takes.
+    /// Default [`DEFAULT_PROFILES_BYTES`](crate::DEFAULT_PROFILES_BYTES); variable `HEAPWARD_PROFILES_BYTES`.
+    pub fn profiles_bytes(mut self, bytes: ByteSize) -> Self {
+        self.config.disk_retention.bytes = bytes.as_u64();
+        self
+    }
+
     /// How many distinct stacks are told apart; samples of any more count without their frames.
     /// Address space is reserved for them at start. Default [`DEFAULT_MAX_STACKS`](crate::DEFAULT_MAX_STACKS);
     /// variable `HEAPWARD_MAX_STACKS`.

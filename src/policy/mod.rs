@@ -2,6 +2,8 @@
 
 #[cfg(feature = "cpu")]
 mod cpu_room;
+mod disk_retention;
+mod end_of_run;
 mod naming;
 mod rate_limit;
 mod reason;
@@ -15,6 +17,8 @@ pub use threshold::Threshold;
 
 #[cfg(feature = "cpu")]
 pub(crate) use cpu_room::check_cpu_room;
+pub(crate) use disk_retention::{DiskRetention, OnDisk, Owner};
+pub(crate) use end_of_run::{Certainty, EndOfRun, How, Traces};
 pub(crate) use naming::Naming;
 pub(crate) use rate_limit::RateLimit;
 pub(crate) use retention::Retention;

@@ -8,6 +8,7 @@ mod config;
 #[cfg(feature = "cpu")]
 mod cpu;
 mod diff;
+mod disk;
 mod environment;
 mod gauges;
 mod growths;
@@ -31,8 +32,8 @@ mod workers;
 
 pub use config::{
     DEFAULT_DEBUG_DIRS, DEFAULT_HISTORY, DEFAULT_HISTORY_BYTES, DEFAULT_LISTEN, DEFAULT_MAX_LIVE_SAMPLES,
-    DEFAULT_MAX_STACKS, DEFAULT_MIN_INTERVAL, DEFAULT_POLL_INTERVAL, DEFAULT_PROFILES_DIR, DEFAULT_RSS_THRESHOLD,
-    DEFAULT_SYMBOLIZE_HEADROOM,
+    DEFAULT_MAX_STACKS, DEFAULT_MIN_INTERVAL, DEFAULT_POLL_INTERVAL, DEFAULT_PROFILES_BYTES, DEFAULT_PROFILES_COUNT,
+    DEFAULT_PROFILES_DIR, DEFAULT_RSS_THRESHOLD, DEFAULT_SYMBOLIZE_HEADROOM,
 };
 pub use leak_report::{Evidence, LeakReport, LeakSuspect, LetGo};
 pub use listen::Listen;
@@ -45,6 +46,7 @@ pub(crate) use config::{Config, ProfilesDir};
 #[cfg(feature = "cpu")]
 pub(crate) use cpu::CpuProfile;
 pub(crate) use diff::{DiffReport, When};
+pub(crate) use disk::{Disk, DiskFigures, RunOnDisk, SetAside, Survey};
 pub(crate) use environment::{apply as apply_environment, warn_of_unknown_variables};
 pub(crate) use gauges::Gauges;
 pub(crate) use moment::Moment;

@@ -13,7 +13,7 @@ use super::growths::Growths;
 use super::render::Job;
 use super::status::Status;
 use super::watch::Command;
-use super::{Config, Gauges, LeakReport, Moment, Namer, Story, View, Wanted};
+use super::{Config, Disk, Gauges, LeakReport, Moment, Namer, Story, View, Wanted};
 use crate::analysis::growth::{Basis, Circumstances, Hindrance, LEAST_SNAPSHOTS};
 use crate::analysis::{HeapGrowth, series_of_all};
 use crate::collect::{Collector, Source};
@@ -72,6 +72,7 @@ pub(crate) struct Shared {
     /// Threads of [`Shared::aside`]; those that have ended are dropped at the next.
     asides: Mutex<Vec<JoinHandle<()>>>,
     cgroup: String,
+    disk: Disk,
 }
 
 impl Shared {
@@ -81,6 +82,7 @@ impl Shared {
         gauges: &Gauges,
         commands: SyncSender<Command>,
         jobs: SyncSender<Job>,
+        disk: Disk,
     ) -> Self {
         Self {
             history: Mutex::new(History::new(config.retention)),
@@ -96,6 +98,7 @@ impl Shared {
             waiting: AtomicUsize::new(0),
             refused: AtomicU64::new(0),
             asides: Mutex::new(Vec::new()),
+            disk,
             config,
             collector,
             commands,
@@ -109,6 +112,11 @@ impl Shared {
 
     pub(crate) fn collector(&self) -> &'static Collector {
         self.collector
+    }
+
+    /// Snapshots on disk.
+    pub(crate) fn disk(&self) -> &Disk {
+        &self.disk
     }
 
     /// Stops taking requests; true when that was so already.
@@ -271,6 +279,8 @@ impl Shared {
         let mut history = self.history();
         history.push(snapshot);
         self.growths.retain(|id| history.keeps(id));
+        drop(history);
+        self.disk.wake();
     }
 
     /// How the live heap as a whole went until the snapshot `id`, by those that were kept when it was taken.

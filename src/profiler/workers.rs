@@ -6,7 +6,7 @@ use std::thread::JoinHandle;
 
 use super::render::{self, Job};
 use super::watch::{self, Command, Watcher};
-use super::{Config, Gauges, Shared, threads};
+use super::{Config, Disk, Gauges, Shared, disk, threads};
 use crate::collect::Collector;
 use crate::error::Result;
 
@@ -26,11 +26,16 @@ impl Workers {
     ) -> Result<Self> {
         let (commands, command_queue) = sync_channel(watch::QUEUE);
         let (jobs, job_queue) = sync_channel(render::QUEUE);
-        let shared = Arc::new(Shared::new(config, collector, &gauges, commands, jobs));
+        let (disk, wakes) = Disk::new(&config.profiles_dir);
+        let shared = Arc::new(Shared::new(config, collector, &gauges, commands, jobs, disk));
         // From here on, an error drops `workers`, which ends the threads that run already.
         let mut workers = Self { shared, threads: Vec::new() };
         let shared = Arc::clone(&workers.shared);
         workers.spawn("heapward-render", token, move || render::run(&job_queue, &shared))?;
+        if let Some(wakes) = wakes {
+            let shared = Arc::clone(&workers.shared);
+            workers.spawn("heapward-disk", token, move || disk::run(&wakes, &shared))?;
+        }
         let watcher = Watcher::new(Arc::clone(&workers.shared), gauges);
         workers.spawn("heapward", token, move || watcher.run(&command_queue))?;
         Ok(workers)
@@ -69,6 +74,8 @@ impl Workers {
         // To wake them; a thread with a full queue is awake and sees that it is stopped.
         let _ = shared.commands.try_send(Command::Stop);
         let _ = shared.jobs.try_send(Job::Stop);
+        shared.disk().end();
+        shared.disk().wake();
     }
 
     /// Waits until the threads have ended.

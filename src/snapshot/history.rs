@@ -103,6 +103,11 @@ impl History {
         kept.filter(|kept| kept.id > id).min_by_key(|kept| kept.id).cloned()
     }
 
+    /// Id of the newest; 0 before the first.
+    pub(crate) fn last_id(&self) -> u64 {
+        self.ring.last().map_or(0, |snapshot| snapshot.id)
+    }
+
     /// Id of the pinned first one.
     pub(crate) fn baseline_id(&self) -> Option<u64> {
         self.baseline.as_ref().map(|snapshot| snapshot.id)

@@ -4,6 +4,7 @@ mod file;
 mod heap_snapshot;
 mod history;
 mod run_id;
+mod run_state;
 mod selector;
 
 pub use selector::Selector;
@@ -17,3 +18,6 @@ pub(crate) use history::History;
 #[cfg(test)]
 pub(crate) use history::tests::snapshot as empty_snapshot;
 pub(crate) use run_id::{RunId, RunSelector};
+pub(crate) use run_state::{
+    RunFacts, RunRecord, RunState, STATE_BYTES, read_state, write_end, write_facts, write_record,
+};

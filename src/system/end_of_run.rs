@@ -2,7 +2,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read};
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -15,19 +15,27 @@ const COUNTERS_BYTES: usize = 4096;
 #[derive(Debug)]
 pub(crate) struct OomCounter {
     path: PathBuf,
+    /// Of the file in its filesystem: another group of the same name has another.
+    number: u64,
     file: File,
 }
 
 impl OomCounter {
     /// The counter in the file at `path`, as [`CgroupReader::oom_file`](super::CgroupReader::oom_file) gives it.
     pub(crate) fn open(path: &Path) -> Option<Self> {
-        let counter = Self { path: path.to_owned(), file: File::open(path).ok()? };
+        let file = File::open(path).ok()?;
+        let counter = Self { path: path.to_owned(), number: file.metadata().ok()?.ino(), file };
         counter.read().map(|_| counter)
     }
 
     /// Where it is.
     pub(crate) fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// The file's number, which is that of the group.
+    pub(crate) fn number(&self) -> u64 {
+        self.number
     }
 
     /// The counter now; allocates nothing.

@@ -170,7 +170,8 @@ fn missing(at: usize) -> Error {
     Error::malformed(format!("at byte {at}: the file ends within its head"))
 }
 
-pub(super) fn crc(bytes: &[u8]) -> u32 {
+/// CRC-32, as gzip's.
+pub(crate) fn crc(bytes: &[u8]) -> u32 {
     let mut crc = Crc::new();
     crc.update(bytes);
     crc.sum()

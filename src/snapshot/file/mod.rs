@@ -22,7 +22,7 @@ mod stored;
 pub(crate) use decode::{Trailer, decode, read_head};
 pub(crate) use encode::Packer;
 pub(crate) use fields::{Put, Take};
-pub(crate) use head::{Head, HeadText};
+pub(crate) use head::{Head, HeadText, crc};
 pub(crate) use name::{FileName, ReasonName};
 pub(crate) use stored::{Stored, StoredStacks};
 
