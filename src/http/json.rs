@@ -1,6 +1,7 @@
 //! The JSON that is served. Sizes are bytes, durations seconds, times UTC in RFC 3339; what is unknown is `null`.
 
 mod rss;
+mod runs;
 
 use std::time::SystemTime;
 
@@ -8,6 +9,8 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use serde::Serialize;
 
 use self::rss::Rss;
+use self::runs::DiskReport;
+pub(super) use self::runs::{EarlierEntry, EarlierList, RunList};
 use crate::analysis::{Amount, Top, TopRow};
 use crate::collect::{CollectorStats, Source, UnwindReport};
 use crate::profile::{AllocatorMemory, Reading};
@@ -184,6 +187,8 @@ pub(super) struct MemoryReport {
     collector: CollectorReport,
     unwinder: UnwinderReport,
     snapshots: SnapshotReport,
+    /// `null` where nothing is to be written.
+    disk: Option<DiskReport>,
     watcher: WatcherReport,
 }
 
@@ -324,6 +329,7 @@ impl MemoryReport {
             },
             unwinder: UnwinderReport::of(shared.collector().unwinder()),
             snapshots,
+            disk: DiskReport::of(shared),
             watcher: WatcherReport {
                 rss_threshold: shared.config().rss_threshold.to_string(),
                 trigger: status.decision.to_string(),

@@ -12,6 +12,7 @@ mod pprof;
 mod query;
 mod render;
 mod routes;
+mod runs;
 mod server;
 mod table;
 

@@ -10,11 +10,18 @@ use crate::symbolize::{Lookup, SymbolCache};
 pub(crate) struct Namer<'c> {
     cache: &'c mut SymbolCache,
     naming: Naming,
+    /// Whether files that are not loaded now may be looked into as well.
+    is_of_earlier: bool,
 }
 
 impl<'c> Namer<'c> {
     pub(super) fn new(cache: &'c mut SymbolCache, naming: Naming) -> Self {
-        Self { cache, naming }
+        Self { cache, naming, is_of_earlier: false }
+    }
+
+    /// From now on for addresses of an earlier run, or of this one.
+    pub(super) fn set_of_earlier(&mut self, is_of_earlier: bool) {
+        self.is_of_earlier = is_of_earlier;
     }
 
     /// The names of `addresses`, which were taken when `mappings` were loaded.
@@ -24,6 +31,7 @@ impl<'c> Namer<'c> {
         mappings: &[Mapping],
     ) -> HashMap<Address, Frame> {
         let lookup = match self.naming {
+            Naming::Allowed if self.is_of_earlier => Lookup::Files,
             Naming::Allowed => Lookup::Allowed,
             Naming::Declined(_) => Lookup::Declined,
         };

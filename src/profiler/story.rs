@@ -66,6 +66,7 @@ impl Story {
             profile.push(frames().map(|address| places.index(Side::Later, address)), [0; 4], 0);
             stacks.push(id);
         }
+        namer.set_of_earlier(false);
         places.name(namer);
         profile.comments = moments.last().map(Moment::remarks).unwrap_or_default();
         profile.comments.extend(places.why_unnamed(namer));

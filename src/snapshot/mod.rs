@@ -10,8 +10,8 @@ mod selector;
 pub use selector::Selector;
 
 pub(crate) use file::{
-    FileName, Head, HeadText, MOST_HEAD_BYTES, Packer, Put, ReasonName, Stored, StoredStacks, TRAILER_BYTES, Take,
-    Trailer, decode, read_head,
+    FileName, Head, HeadText, MOST_HEAD_BYTES, Packer, ReasonName, Stored, StoredStacks, TRAILER_BYTES, Trailer,
+    decode, read_head,
 };
 pub(crate) use heap_snapshot::Snapshot;
 pub(crate) use history::History;

@@ -12,7 +12,7 @@ use crate::error::ErrorKind;
 use crate::policy::{OnDisk, Owner};
 use crate::profile::{BuildId, Mapping};
 use crate::snapshot::{FileName, HeadText, Packer, ReasonName, RunFacts, RunId, RunRecord, Snapshot};
-use crate::system::{CgroupReader, Folder, OomCounter, boot_id, loaded_mappings, since_boot};
+use crate::system::{CgroupReader, Folder, FolderFile, OomCounter, boot_id, loaded_mappings, since_boot};
 
 /// So many files of earlier runs are looked at when a run begins, the newest: whether they are whole. The others are when
 /// somebody asks for them.
@@ -157,13 +157,11 @@ impl Store {
         let millis = FileName::millis_of(snapshot.time).max(self.last_millis);
         let reason = ReasonName::of(snapshot.reason.name());
         let name = FileName { millis, run: self.facts.run, id: snapshot.id, reason, rss: snapshot.reading.process.rss };
-        let bytes = match write_file(folder, &self.temporary, &name, &mut self.packer, snapshot, &self.text, shared) {
-            Ok(bytes) => bytes,
-            Err(error) => {
-                let _ = folder.remove(&self.temporary);
-                return Err(error);
-            }
-        };
+        let Self { packer, text, temporary, .. } = self;
+        let stacks = shared.collector().stacks();
+        let bytes = write_whole(folder, temporary, &name, |file| {
+            packer.write(snapshot, text, &|stack, each| stacks.frames(StackId(stack)).for_each(each), file)
+        })?;
         self.last_millis = millis;
         self.files.push(FileOnDisk { name, bytes });
         let figures = &shared.disk().figures;
@@ -251,14 +249,12 @@ impl Store {
     }
 }
 
-fn write_file(
+/// Writes a file under a temporary name, which no reader takes for a snapshot, and gives it its name when it is on the disk.
+fn write_whole(
     folder: &Folder,
     temporary: &str,
     name: &FileName,
-    packer: &mut Packer,
-    snapshot: &Snapshot,
-    text: &HeadText,
-    shared: &Shared,
+    write: impl FnOnce(&mut FolderFile) -> io::Result<u64>,
 ) -> io::Result<u64> {
     let mut file = match folder.create(temporary) {
         // Left by a write that could not be taken back.
@@ -268,10 +264,15 @@ fn write_file(
         }
         created => created?,
     };
-    let stacks = shared.collector().stacks();
-    let bytes = packer.write(snapshot, text, &|stack, each| stacks.frames(StackId(stack)).for_each(each), &mut file)?;
-    file.sync()?;
-    folder.rename(temporary, name.write(&mut [0; FileName::MOST_BYTES]))?;
+    let written = write(&mut file).and_then(|bytes| {
+        file.sync()?;
+        folder.rename(temporary, name.write(&mut [0; FileName::MOST_BYTES]))?;
+        Ok(bytes)
+    });
+    let bytes = written.inspect_err(|_| {
+        // What is left is taken away by the next write, or the next run.
+        let _ = folder.remove(temporary);
+    })?;
     folder.sync()?;
     Ok(bytes)
 }
@@ -285,4 +286,85 @@ fn program_build_id(mappings: &[Mapping], program: &str) -> Option<BuildId> {
 fn random() -> u32 {
     use std::hash::{BuildHasher, Hasher};
     std::collections::hash_map::RandomState::new().build_hasher().finish() as u32
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::profile::{Cohort, Cohorts, PackedTotals, ReturnAddress, SampleInterval, Totals};
+    use crate::snapshot::empty_snapshot;
+    use crate::system::thread_allocated;
+    use std::io::Write;
+
+    /// Of stack `id`: deep, and in its root alike for neighbours.
+    fn frames_of(id: u32) -> Vec<ReturnAddress> {
+        let leaf = |at| if at < 3 { u64::from(id) * 0x1003 } else { 0 };
+        (0..u64::from(id) % 40).map(|at| ReturnAddress(0x5555_5555_0000 + at * 0x77 + leaf(at))).collect()
+    }
+
+    fn snapshot(stacks: u32) -> Snapshot {
+        let interval = SampleInterval::from_lg(19).unwrap();
+        let cohort = |id: u32| Cohort { stack: id, epoch: id % 3, live: interval.weigh(u64::from(id) % 999 * 16 + 16) };
+        let total = |id: u32| Totals { stack: id, objects: 9, estimated_bytes: 9 << 19, ..Totals::default() };
+        let mut snapshot = Snapshot::clone(&empty_snapshot(7, 100 << 20));
+        snapshot.cohorts = Cohorts::of(&(0..stacks).map(cohort).collect::<Vec<_>>());
+        snapshot.totals = PackedTotals::pack(stacks as usize, (0..stacks).map(total));
+        snapshot.mappings = loaded_mappings().into();
+        snapshot
+    }
+
+    fn text() -> HeadText {
+        let run = RunId { number: 1, random: 2 };
+        HeadText { run, program: "p".repeat(200), build_id: None, sample_interval: 1 << 19, has_birthdays: true }
+    }
+
+    /// A small memory group has no room when it matters.
+    #[test]
+    fn writing_a_file_allocates_nothing() {
+        const STACKS: u32 = 20_000;
+        let below = tempfile::tempdir().unwrap();
+        let folder = Folder::open_or_make(below.path()).unwrap();
+        let (snapshot, text, mut packer) = (snapshot(STACKS), text(), Packer::new());
+        // Frames that are there, as the collector's are.
+        let stacks: Vec<Vec<ReturnAddress>> = (0..STACKS).map(frames_of).collect();
+        let frames =
+            |id: u32, each: &mut dyn FnMut(ReturnAddress)| stacks[id as usize].iter().for_each(|frame| each(*frame));
+        let allocated = || thread_allocated().expect("this jemalloc counts");
+        let mut sizes = [0; 3];
+        for (id, size) in (1..).zip(&mut sizes) {
+            let before = allocated();
+            let reason = ReasonName::of(snapshot.reason.name());
+            let name = FileName { millis: 1_795_283_516_123, run: text.run, id, reason, rss: 1 << 30 };
+            *size = write_whole(&folder, ".tmp", &name, |file| packer.write(&snapshot, &text, &frames, file)).unwrap();
+            assert_eq!(allocated() - before, 0, "bytes allocated while a snapshot is written");
+            assert_eq!(folder.size_and_age(&name.to_string()).unwrap().0, *size);
+        }
+        assert_eq!(sizes[0], sizes[2]);
+        // Compact: eight bytes a frame alone would be 3 MB.
+        assert!(sizes[0] < 800_000, "{sizes:?}");
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_written_leaves_no_name() {
+        let below = tempfile::tempdir().unwrap();
+        let folder = Folder::open_or_make(below.path()).unwrap();
+        let name = FileName { millis: 1, run: text().run, id: 1, reason: ReasonName::of("requested"), rss: 1 };
+        let write = |fail: bool| {
+            write_whole(&folder, ".tmp", &name, |file| {
+                file.write_all(b"half")?;
+                if fail { Err(io::ErrorKind::StorageFull.into()) } else { Ok(4) }
+            })
+        };
+        assert_eq!(write(true).unwrap_err().kind(), io::ErrorKind::StorageFull);
+        let names = || {
+            let mut names = Vec::new();
+            folder.list(|name| names.push(name.to_owned())).unwrap();
+            names
+        };
+        assert!(names().is_empty(), "{:?}", names());
+        // One that was left by a process that was killed is no hindrance.
+        folder.create(".tmp").unwrap();
+        assert_eq!(write(false).unwrap(), 4);
+        assert_eq!(names(), [name.to_string()]);
+    }
 }

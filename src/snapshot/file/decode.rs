@@ -77,7 +77,6 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<Stored> {
     let mut body = Body::new(&bytes[start..end], trailer.plain);
     let mappings = body.mappings()?;
     let told_apart = body.list(section::TOLD_APART, |body| body.u32())?;
-    let births = body.list(section::BIRTHS, |body| Ok((body.u32()?, body.sums()?)))?;
     let weights = body.list(section::WEIGHTS, Body::sums)?;
     body.section(section::COHORTS)?;
     let (rows, at) = (body.block()?, body.place());
@@ -91,7 +90,7 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<Stored> {
     body.section(section::END)?;
     body.finish(&trailer)?;
     let (cohorts, totals) = (Cohorts::of_bytes(rows, weights), PackedTotals::of_bytes(totals));
-    Ok(Stored { head, mappings, told_apart, births, cohorts, totals, stacks })
+    Ok(Stored { head, mappings, told_apart, cohorts, totals, stacks })
 }
 
 /// Whether `bytes` are rows of `N` numbers each, with steps from stack to stack that never go back, and all as `is_good` says.

@@ -64,11 +64,6 @@ impl Packer {
         };
         body.mappings(&snapshot.mappings)?;
         body.told_apart(&snapshot.told_apart)?;
-        body.begin(section::BIRTHS, snapshot.whole.births.len())?;
-        for (epoch, sums) in &snapshot.whole.births {
-            body.number((*epoch).into())?;
-            body.sums(sums)?;
-        }
         let weights = snapshot.cohorts.weights();
         body.begin(section::WEIGHTS, weights.len())?;
         weights.iter().try_for_each(|sums| body.sums(sums))?;

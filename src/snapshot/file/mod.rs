@@ -49,12 +49,11 @@ const MOST_FRAMES: usize = 1024;
 mod section {
     pub(super) const MAPPINGS: u8 = 1;
     pub(super) const TOLD_APART: u8 = 2;
-    pub(super) const BIRTHS: u8 = 3;
-    pub(super) const WEIGHTS: u8 = 4;
-    pub(super) const COHORTS: u8 = 5;
-    pub(super) const TOTALS: u8 = 6;
-    pub(super) const STACKS: u8 = 7;
-    pub(super) const END: u8 = 8;
+    pub(super) const WEIGHTS: u8 = 3;
+    pub(super) const COHORTS: u8 = 4;
+    pub(super) const TOTALS: u8 = 5;
+    pub(super) const STACKS: u8 = 6;
+    pub(super) const END: u8 = 7;
 }
 
 /// Small differences of either sign as small numbers.

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::Head;
-use crate::profile::{Cohorts, Mapping, PackedTotals, ReturnAddress, Sums};
+use crate::profile::{Cohorts, Mapping, PackedTotals, ReturnAddress};
 
 /// A snapshot as it was read from a file, with the frames of its stacks.
 #[derive(Clone, Debug)]
@@ -12,8 +12,6 @@ pub(crate) struct Stored {
     pub(crate) mappings: Vec<Mapping>,
     /// The epochs that its cohorts tell apart.
     pub(crate) told_apart: Vec<u32>,
-    /// What was alive, by the epoch of its birth.
-    pub(crate) births: Vec<(u32, Sums)>,
     pub(crate) cohorts: Cohorts,
     pub(crate) totals: PackedTotals,
     pub(crate) stacks: StoredStacks,
