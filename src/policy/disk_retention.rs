@@ -100,7 +100,8 @@ mod tests {
     fn the_oldest_go_but_for_the_pinned() {
         check(2, 1000, "", &[]);
         check(2, 1000, "o1", &[]);
-        check(2, 1000, "e1 e1", &[0]);
+        check(2, 1000, "e1 e1", &[]);
+        check(1, 1000, "e1 e1", &[0]);
         // The first and the highest of this run stay, with two more.
         check(2, 1000, "o1 o2 o9 o9 o3 o4", &[1, 3]);
         // Of the previous run also the last.
