@@ -14,7 +14,7 @@ use serde_json::Value;
 heapward::install!("lg_prof_sample:12");
 
 /// Every path of the listing, with its content type.
-const ENDPOINTS: [(&str, &str); 24] = [
+const ENDPOINTS: [(&str, &str); 25] = [
     ("/", "text/html; charset=utf-8"),
     ("/debug/pprof/", "text/html; charset=utf-8"),
     ("/debug/pprof/heap", "application/octet-stream"),
@@ -31,6 +31,7 @@ const ENDPOINTS: [(&str, &str); 24] = [
     ("/api/diff/baseline/latest/heap.prof", "application/octet-stream"),
     ("/api/diff/baseline/latest/flamegraph.svg", "image/svg+xml"),
     ("/api/leaks", "application/json"),
+    ("/api/runs", "application/json"),
     ("/api/episodes", "application/json"),
     ("/api/alerts", "application/json"),
     ("/api/memory", "application/json"),

@@ -106,6 +106,20 @@ impl StackTable {
         OVERFLOW
     }
 
+    /// The number of the stack of `frames`, if it has one.
+    pub(crate) fn find(&self, frames: &[crate::profile::ReturnAddress]) -> Option<StackId> {
+        let plain: Vec<u64> = frames.iter().map(|frame| frame.0).collect();
+        let hash = hash_stack(&plain);
+        let tag = hash >> 32;
+        let mask = self.index.len() - 1;
+        (0..PROBES)
+            .map(|probe| self.index[(hash as usize).wrapping_add(probe) & mask].load(Ordering::Acquire))
+            .take_while(|entry| *entry != 0)
+            .map(|entry| (entry >> 32, StackId(entry as u32)))
+            .find(|(found, id)| *found == tag && self.matches(*id, &plain))
+            .map(|(_, id)| id)
+    }
+
     /// Writes a record that nobody can find yet.
     fn append(&self, frames: &[u64]) -> Option<StackId> {
         // Looked at before the counter moves, so that a full table does not count on until it wraps.
@@ -228,6 +242,11 @@ mod tests {
         let b = table.intern(&[1, 2]);
         let none = table.intern(&[]);
         assert_eq!(table.intern(&[1, 2, 3]), a);
+        let find = |frames: &[u64]| {
+            let frames: Vec<_> = frames.iter().map(|frame| crate::profile::ReturnAddress(*frame)).collect();
+            table.find(&frames)
+        };
+        assert_eq!([find(&[1, 2, 3]), find(&[1, 2]), find(&[1]), find(&[])], [Some(a), Some(b), None, Some(none)]);
         assert_eq!(table.intern(&[1, 2]), b);
         assert_eq!(table.intern(&[]), none);
         assert!(a != b && b != none && none != OVERFLOW);

@@ -141,10 +141,27 @@ impl Builder {
         self
     }
 
-    /// Folder for snapshots. One that is named must be there or be possible to make, and be writable.
-    /// Default [`DEFAULT_PROFILES_DIR`](crate::DEFAULT_PROFILES_DIR); variable `HEAPWARD_PROFILES_DIR`, which also takes `off`.
+    /// Folder for snapshots, or `off`. One that is named must be there or be possible to make, and be writable; it must not be
+    /// a symbolic link. Default [`DEFAULT_PROFILES_DIR`](crate::DEFAULT_PROFILES_DIR), made with the first snapshot; variable
+    /// `HEAPWARD_PROFILES_DIR`.
     pub fn profiles_dir(mut self, folder: impl AsRef<Path>) -> Self {
-        self.config.profiles_dir = ProfilesDir::Named(folder.as_ref().to_owned());
+        let folder = folder.as_ref();
+        let is_off = folder == Path::new("off");
+        self.config.profiles_dir = if is_off { ProfilesDir::Off } else { ProfilesDir::Named(folder.to_owned()) };
+        self
+    }
+
+    /// How many snapshots are kept on disk, beside the baseline and the peak of this run and the first, the highest and the last
+    /// of the previous one. Default [`DEFAULT_PROFILES_COUNT`](crate::DEFAULT_PROFILES_COUNT); variable `HEAPWARD_PROFILES_COUNT`.
+    pub fn profiles_count(mut self, snapshots: usize) -> Self {
+        self.config.disk_retention.count = snapshots;
+        self
+    }
+
+    /// How many bytes the snapshots on disk may take; the newest is kept whatever it takes.
+    /// Default [`DEFAULT_PROFILES_BYTES`](crate::DEFAULT_PROFILES_BYTES); variable `HEAPWARD_PROFILES_BYTES`.
+    pub fn profiles_bytes(mut self, bytes: ByteSize) -> Self {
+        self.config.disk_retention.bytes = bytes.as_u64();
         self
     }
 

@@ -258,7 +258,7 @@ impl Profiler {
             let mut bytes = Vec::new();
             let shown = Shown { default_sample_type: "inuse_space", trim: Trim::Std };
             view(shared)?
-                .write_pprof(shared.collector(), namer, &shown, &mut bytes)
+                .write_pprof(namer, &shown, &mut bytes)
                 .map_err(|error| Error::io("writing a profile", error))?;
             Ok(bytes)
         })

@@ -40,6 +40,9 @@ pub(super) struct DiffJson {
 struct WhenJson {
     /// `null` for the live heap.
     id: Option<u64>,
+    /// Its run, where that is an earlier one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    run: Option<String>,
     time: String,
 }
 
@@ -128,7 +131,7 @@ impl DiffJson {
 
 impl WhenJson {
     fn of(when: When) -> Self {
-        Self { id: when.id, time: time(when.time) }
+        Self { id: when.id, run: when.run.map(|run| run.to_string()), time: time(when.time) }
     }
 }
 

@@ -77,9 +77,10 @@ pub(super) fn diff_table(report: &DiffReport, all: bool, out: &mut impl Write) -
 }
 
 fn described(when: &When) -> String {
-    match when.id {
-        Some(id) => format!("snapshot {id} ({})", time(when.time)),
-        None => format!("the live heap ({})", time(when.time)),
+    match (when.id, when.run) {
+        (Some(id), Some(run)) => format!("snapshot {id} of run {run} ({})", time(when.time)),
+        (Some(id), None) => format!("snapshot {id} ({})", time(when.time)),
+        (None, _) => format!("the live heap ({})", time(when.time)),
     }
 }
 
@@ -173,9 +174,9 @@ mod tests {
             },
         ];
         DiffReport {
-            base: When { id: Some(3), time: at(0) },
+            base: When { id: Some(3), run: None, time: at(0) },
             // The wall clock was set back meanwhile.
-            later: When { id: None, time: at(1) },
+            later: When { id: None, run: None, time: at(1) },
             apart: Duration::from_secs(61),
             sample_interval: INTERVAL,
             by,

@@ -16,6 +16,7 @@ use super::monitoring::{self, Monitored};
 use super::pprof;
 use super::query::Query;
 use super::render::{gave_up, render, render_as};
+use super::runs;
 use super::table::table;
 use crate::analysis::{Grouping, Question, Sort, Top};
 use crate::error::{Error, ErrorKind, Result};
@@ -24,7 +25,7 @@ use crate::format::{Capped, folded};
 use crate::metrics::{Exposition, scrape};
 use crate::profile::{INUSE_SPACE, SAMPLE_TYPES};
 use crate::profiler::{Asker, Heap, Operation, Shared, Shown};
-use crate::snapshot::{Selector, Snapshot};
+use crate::snapshot::{RunSelector, Selector, Snapshot};
 
 /// What can be asked, for the listing.
 const PATHS: &[(&str, &str)] = &[
@@ -39,6 +40,11 @@ const PATHS: &[(&str, &str)] = &[
     ("api/snapshots/latest/top", "its largest sites"),
     ("api/snapshots/latest/flamegraph.svg", "its flame graph; ?by=, ?site=, ?min=, ?trim="),
     ("api/snapshots/latest/folded", "its stacks as folded text, for other tools"),
+    ("api/runs", "earlier runs, how they ended, and what they left on disk"),
+    (
+        "api/snapshots?run=previous",
+        "the snapshots of the previous run; ?run= goes with all of a snapshot and of a diff",
+    ),
     ("api/diff/baseline/latest", "what changed between two snapshots, or since one (live), and how sure that is"),
     ("api/diff/baseline/latest/heap.prof", "the same for go tool pprof"),
     ("api/diff/baseline/latest/flamegraph.svg", "the same as a flame graph"),
@@ -101,6 +107,7 @@ pub(super) enum Endpoint<'p> {
     Monitoring(Monitored),
     MonitoringSchema(Monitored),
     Alerts,
+    Runs,
     Snapshots,
     Snapshot(&'p str),
     SnapshotProfile(&'p str),
@@ -133,6 +140,7 @@ impl<'p> Endpoint<'p> {
             ["api", "monitoring", name] => Self::Monitoring(Monitored::find(name)?),
             ["api", "monitoring", name, "schema"] => Self::MonitoringSchema(Monitored::find(name)?),
             ["api", "alerts"] => Self::Alerts,
+            ["api", "runs"] => Self::Runs,
             ["api", "snapshots"] => Self::Snapshots,
             ["api", "snapshots", selector] => Self::Snapshot(selector),
             ["api", "snapshots", selector, "heap.prof"] => Self::SnapshotProfile(selector),
@@ -181,9 +189,10 @@ pub(super) async fn answer(
         Endpoint::Monitoring(what) => monitoring::answer(shared, parts, what).await,
         Endpoint::MonitoringSchema(what) => no_parameters(parts).map(|()| monitoring::schema(what)),
         Endpoint::Alerts => alerts(shared, parts),
+        Endpoint::Runs => runs::list(shared, parts).await,
         Endpoint::Snapshots if parts.method == Method::POST => take(shared, parts).await,
         Endpoint::Snapshots => list(shared, parts).await,
-        Endpoint::Snapshot(selector) => one(shared, parts, selector.parse()?),
+        Endpoint::Snapshot(selector) => one(shared, parts, selector.parse()?).await,
         Endpoint::SnapshotProfile(selector) => heap_prof(shared, parts, None, Heap::Kept(selector.parse()?)).await,
         Endpoint::SnapshotTop(selector) => top(shared, parts, selector.parse()?).await,
         Endpoint::SnapshotFlamegraph(selector) => flamegraph(shared, parts, None, Heap::Kept(selector.parse()?)).await,
@@ -248,7 +257,12 @@ fn metrics(shared: &Arc<Shared>, parts: &Parts) -> Result<Answer> {
 
 /// By the renderer: up to a thousand snapshots and their words are more than a server's thread has time for.
 async fn list(shared: &Arc<Shared>, parts: &Parts) -> Result<Answer> {
-    no_parameters(parts)?;
+    let mut query = Query::parse(parts.uri.query());
+    let run = query.parsed("run")?;
+    query.finish()?;
+    if let Some(run) = run {
+        return runs::snapshots(shared, run).await;
+    }
     render(shared, |shared, _| answer::capped_json(&SnapshotList::of(shared), "ask for one snapshot, by its id")).await
 }
 
@@ -269,8 +283,13 @@ fn entry(shared: &Shared, snapshot: &Snapshot) -> SnapshotEntry {
     SnapshotEntry::of(snapshot, baseline.as_deref(), shared)
 }
 
-fn one(shared: &Shared, parts: &Parts, selector: Selector) -> Result<Answer> {
-    no_parameters(parts)?;
+async fn one(shared: &Arc<Shared>, parts: &Parts, selector: Selector) -> Result<Answer> {
+    let mut query = Query::parse(parts.uri.query());
+    let run = query.parsed("run")?;
+    query.finish()?;
+    if let Some(run) = run {
+        return runs::snapshot(shared, run, selector).await;
+    }
     let snapshot = shared.history().find(selector)?;
     Ok(answer::json(StatusCode::OK, &entry(shared, &snapshot)))
 }
@@ -279,6 +298,7 @@ fn one(shared: &Shared, parts: &Parts, selector: Selector) -> Result<Answer> {
 async fn heap_prof(shared: &Arc<Shared>, parts: &Parts, base: Option<Selector>, later: Heap) -> Result<Answer> {
     let mut query = Query::parse(parts.uri.query());
     let shown = Shown { default_sample_type: "inuse_space", trim: query.parsed("trim")?.unwrap_or_default() };
+    let (base, later) = runs::of_runs(&mut query, base, later)?;
     query.finish()?;
     render_as(Operation::Pprof, shared, move |shared, namer| {
         let view = match base {
@@ -286,7 +306,7 @@ async fn heap_prof(shared: &Arc<Shared>, parts: &Parts, base: Option<Selector>, 
             None => shared.view(later)?,
         };
         let mut body = Vec::new();
-        view.write_pprof(shared.collector(), namer, &shown, &mut body).map_err(pprof::writing)?;
+        view.write_pprof(namer, &shown, &mut body).map_err(pprof::writing)?;
         Ok(answer::profile(HEAP_PROF, body))
     })
     .await
@@ -298,10 +318,11 @@ async fn top(shared: &Arc<Shared>, parts: &Parts, selector: Selector) -> Result<
     let count = query.number("n", 1..=MOST_SITES, 20)?;
     let by = query.word("by", &names, INUSE_SPACE)?;
     let trim = query.parsed("trim")?.unwrap_or_default();
+    let heap = runs::of_run(&mut query, selector)?;
     query.finish()?;
     let as_text = accept(parts).contains("text/plain");
     render_as(Operation::Top, shared, move |shared, namer| {
-        let (profile, live) = shared.measured_profile(Heap::Kept(selector), namer)?;
+        let (profile, live) = shared.measured_profile(heap, namer)?;
         let top = Top::of(&profile, Some(&live), by, count, trim);
         if as_text {
             answer::written(TEXT, FEWER_ROWS, |out| out.write_all(table(&top, by).as_bytes()))
@@ -319,6 +340,8 @@ async fn diff(shared: &Arc<Shared>, parts: &Parts, base: Selector, later: Heap) 
     let sort = query.word("sort", &Sort::NAMES, Sort::default() as usize)?;
     let trim = query.parsed("trim")?.unwrap_or_default();
     let all = query.word("all", &["false", "true"], 0)? == 1;
+    let (base, later) = runs::of_runs(&mut query, Some(base), later)?;
+    let base = base.unwrap_or(later);
     query.finish()?;
     let as_text = accept(parts).contains("text/plain");
     let question =
@@ -379,22 +402,34 @@ async fn flamegraph(shared: &Arc<Shared>, parts: &Parts, base: Option<Selector>,
     let mut options = drawing(&mut query, flamegraph::DEFAULT_MIN_PERCENT)?;
     // Where the picture's own script keeps what was clicked on.
     query.ignore(&["x", "y", "s"]);
+    let (base, later) = runs::of_runs(&mut query, base, later)?;
     query.finish()?;
     render_as(Operation::Flamegraph, shared, move |shared, namer| {
         // By its number: a picture is saved, and `latest` is another tomorrow.
-        let find = |selector: Selector| shared.history().find(selector).map(|snapshot| Selector::Id(snapshot.id));
-        let base = base.map(find).transpose()?;
-        let (later, shown) = match later {
-            Heap::Live => (later, "the live heap".to_owned()),
-            Heap::Kept(selector) => find(selector).map(|id| (Heap::Kept(id), format!("snapshot {id}")))?,
+        let find = |heap: Heap| -> Result<(Heap, String)> {
+            match heap {
+                Heap::Live => Ok((heap, "the live heap".to_owned())),
+                Heap::Kept(selector) => {
+                    let id = Selector::Id(shared.history().find(selector)?.id);
+                    Ok((Heap::Kept(id), format!("snapshot {id}")))
+                }
+                Heap::Earlier(run, selector) => {
+                    let found = shared.earlier_snapshot(run, selector)?.head;
+                    let (run, id) = (RunSelector::Id(found.text.run), Selector::Id(found.id));
+                    Ok((Heap::Earlier(run, id), format!("snapshot {id} of run {run}")))
+                }
+            }
         };
+        let base = base.map(find).transpose()?;
+        let (later, shown) = find(later)?;
         let profile = shared.profile(later, namer)?;
         let by = SAMPLE_TYPES.get(options.by).map_or("", |sample_type| sample_type.name);
         let when = super::json::time(profile.time);
         let svg = match base {
-            Some(base) => {
-                options.title = Some(format!("heapward: {by}, {shown} ({when}) against {base}"));
-                flamegraph::differential(&shared.profile(Heap::Kept(base), namer)?, &profile, &options)?
+            Some((base, name)) => {
+                let name = name.strip_prefix("snapshot ").unwrap_or(&name);
+                options.title = Some(format!("heapward: {by}, {shown} ({when}) against {name}"));
+                flamegraph::differential(&shared.profile(base, namer)?, &profile, &options)?
             }
             None => {
                 options.title = Some(format!("heapward: {by}, {shown} ({when})"));
@@ -409,10 +444,11 @@ async fn flamegraph(shared: &Arc<Shared>, parts: &Parts, base: Option<Selector>,
 async fn folded(shared: &Arc<Shared>, parts: &Parts, selector: Selector) -> Result<Answer> {
     let mut query = Query::parse(parts.uri.query());
     let options = drawing(&mut query, folded::DEFAULT_MIN_PERCENT)?;
+    let heap = runs::of_run(&mut query, selector)?;
     query.finish()?;
     render_as(Operation::Folded, shared, move |shared, namer| {
         let mut body = Capped::new("ask for less, with a higher `min` or a `site`");
-        let written = folded::write(&shared.profile(Heap::Kept(selector), namer)?, &options, &mut body);
+        let written = folded::write(&shared.profile(heap, namer)?, &options, &mut body);
         Ok(answer::text(StatusCode::OK, body.finish(written)?))
     })
     .await

@@ -5,6 +5,7 @@ mod episodes;
 mod hotspots;
 mod memory_leaks;
 mod rss;
+mod runs;
 mod trouble;
 
 use std::collections::BTreeMap;
@@ -15,6 +16,8 @@ use serde::Serialize;
 
 pub(super) use self::episodes::EpisodeList;
 use self::rss::Rss;
+use self::runs::DiskReport;
+pub(super) use self::runs::{EarlierEntry, EarlierList, RunList};
 pub(super) use self::trouble::rules_text;
 use self::trouble::{EventsJson, PressureJson, RuleJson};
 pub(super) use self::{detailed_metrics::DetailedMetrics, hotspots::Hotspots, memory_leaks::MemoryLeaks};
@@ -207,6 +210,8 @@ pub(super) struct MemoryReport {
     collector: CollectorReport,
     unwinder: UnwinderReport,
     snapshots: SnapshotReport,
+    /// `null` where nothing is to be written.
+    disk: Option<DiskReport>,
     watcher: WatcherReport,
 }
 
@@ -354,6 +359,7 @@ impl MemoryReport {
             collector: CollectorReport::of(&stats, shared),
             unwinder: UnwinderReport::of(shared.collector().unwinder()),
             snapshots,
+            disk: DiskReport::of(shared),
             watcher: WatcherReport {
                 rss_threshold: shared.config().rss_threshold.to_string(),
                 trigger: status.decision.to_string(),

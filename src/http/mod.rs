@@ -13,6 +13,7 @@ mod pprof;
 mod query;
 mod render;
 mod routes;
+mod runs;
 mod server;
 mod table;
 

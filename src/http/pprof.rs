@@ -76,10 +76,10 @@ pub(super) async fn heap(
             let view = shared.view(Heap::Live)?;
             let mut body = Vec::new();
             if debug > 0 {
-                view.write_text(shared.collector(), namer, &mut body).map_err(writing)?;
+                view.write_text(namer, &mut body).map_err(writing)?;
                 return Ok(answer::text(StatusCode::OK, body));
             }
-            view.write_pprof(shared.collector(), namer, &shown, &mut body).map_err(writing)?;
+            view.write_pprof(namer, &shown, &mut body).map_err(writing)?;
             Ok(answer::profile(name, body))
         })
         .await;
@@ -94,9 +94,9 @@ pub(super) async fn heap(
         Ok((shared.between(base, shared.moment(Heap::Live)?), turn))
     })
     .await?;
-    render_as(Operation::Pprof, shared, move |shared, namer| {
+    render_as(Operation::Pprof, shared, move |_, namer| {
         let mut body = Vec::new();
-        view.write_pprof(shared.collector(), namer, &shown, &mut body).map_err(writing)?;
+        view.write_pprof(namer, &shown, &mut body).map_err(writing)?;
         // With both copies of the heap, wherever this closure ends.
         drop((view, turn));
         Ok(answer::profile(name, body))

@@ -45,6 +45,7 @@ impl Collector for Gauges {
         out.collector(&self.shared)?;
         out.unwinder(&self.shared)?;
         out.snapshots(&self.shared, &status)?;
+        out.disk(&self.shared)?;
         out.sidecar(&self.shared, &status)?;
         out.system(&self.shared, &status)?;
         out.alerts(&self.shared)
@@ -179,6 +180,26 @@ impl Out<'_> {
             self.seconds("last_snapshot_duration", "How long the last snapshot took", duration)?;
         }
         Ok(())
+    }
+
+    fn disk(&mut self, shared: &Shared) -> fmt::Result {
+        // Absent where nothing is to be written.
+        if shared.disk().folder().is_none() {
+            return Ok(());
+        }
+        let disk = shared.disk().figures();
+        self.counter("disk_writes", "Snapshots written to disk", disk.writes)?;
+        self.counter("disk_write_failures", "Writes of snapshots that failed", disk.failures)?;
+        self.counter("disk_skipped", "Snapshots that the ring gave up before they could be written", disk.skipped)?;
+        self.gauge("disk_snapshots", "Snapshots on disk, of this run and of ended ones", disk.snapshots)?;
+        self.bytes("disk", "Bytes of these", Some(disk.bytes))?;
+        self.counter("disk_removed", "Snapshots removed from disk to keep within the bounds", disk.removed)?;
+        self.counter("disk_set_aside", "Files set aside because they are damaged", disk.set_aside)?;
+        if let Some(time) = disk.last_write {
+            let time = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+            self.seconds("disk_last_write_timestamp", "When a snapshot was last written, since 1970", time)?;
+        }
+        self.gauge("disk_failing", "Whether the last write failed", disk.is_failing.into())
     }
 
     fn sidecar(&mut self, shared: &Shared, status: &Status) -> fmt::Result {

@@ -4,6 +4,8 @@ mod alert;
 mod alert_room;
 #[cfg(feature = "cpu")]
 mod cpu_room;
+mod disk_retention;
+mod end_of_run;
 mod episode;
 mod growth;
 mod naming;
@@ -25,6 +27,8 @@ pub(crate) use alert::{Alarm, AlertRule, HEARTBEAT, LimitOf, Standing};
 pub(crate) use alert_room::check_alert_room;
 #[cfg(feature = "cpu")]
 pub(crate) use cpu_room::check_cpu_room;
+pub(crate) use disk_retention::{DiskRetention, OnDisk, Owner};
+pub(crate) use end_of_run::{Certainty, EndOfRun, How, Traces};
 pub(crate) use episode::{Episode, EpisodePoint, Episodes, MOST as MOST_EPISODES};
 pub(crate) use naming::Naming;
 pub(crate) use rate_limit::RateLimit;

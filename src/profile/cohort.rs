@@ -55,7 +55,23 @@ impl Cohorts {
         Self { rows: numbers.finish(), weights }
     }
 
-    fn rows(&self) -> impl Iterator<Item = CohortRow> {
+    /// Of `rows` as [`Cohorts::bytes`] gives them, and of weights: as they were read from a file. What is no row is none.
+    pub(crate) fn of_bytes(rows: Vec<u8>, weights: Vec<Sums>) -> Self {
+        Self { rows, weights }
+    }
+
+    /// The rows, end to end.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.rows
+    }
+
+    /// What one object of a row contributes, for each size.
+    pub(crate) fn weights(&self) -> &[Sums] {
+        &self.weights
+    }
+
+    /// The rows, sorted by stack, epoch and weight.
+    pub(crate) fn rows(&self) -> impl Iterator<Item = CohortRow> {
         let mut rest = self.rows.as_slice();
         let (mut stack, mut epoch) = (0u32, 0);
         std::iter::from_fn(move || {

@@ -24,6 +24,8 @@ pub(crate) enum Unknown {
     Unloaded,
     /// The file on disk is not the one that was loaded: it was replaced since.
     Replaced,
+    /// The file was loaded in an earlier run, and has no build id by which it could be known again.
+    Unidentified,
     /// The file has no symbol there.
     NoSymbol,
     /// The file could not be read, or is damaged.
@@ -39,6 +41,7 @@ impl Unknown {
             Self::NoMapping => "no loaded file covers the address",
             Self::Unloaded => "the file was unloaded since",
             Self::Replaced => "the file on disk is another build",
+            Self::Unidentified => "the file has no build id, and was loaded in an earlier run",
             Self::NoSymbol => "the file has no symbol there",
             Self::Unreadable => "the file could not be read",
             Self::NotAsked => "names were not asked for",

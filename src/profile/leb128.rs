@@ -77,7 +77,7 @@ impl Writer {
 }
 
 /// Takes a number off the start of `rest`; `None` at its end.
-pub(super) fn pop(rest: &mut &[u8]) -> Option<u64> {
+pub(crate) fn pop(rest: &mut &[u8]) -> Option<u64> {
     let mut number = 0;
     for shift in (0..64).step_by(7) {
         let (&byte, after) = rest.split_first()?;

@@ -11,7 +11,7 @@ mod frame;
 mod gaps;
 mod interval;
 mod interval_text;
-mod leb128;
+pub(crate) mod leb128;
 mod machine;
 mod mapping;
 mod model;

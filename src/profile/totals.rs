@@ -56,6 +56,16 @@ impl PackedTotals {
         Self { bytes: numbers.finish() }
     }
 
+    /// Of bytes as [`PackedTotals::bytes`] gives them: as they were read from a file.
+    pub(crate) fn of_bytes(bytes: Vec<u8>) -> Self {
+        Self { bytes }
+    }
+
+    /// All of them, end to end.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
     /// One for each stack, sorted by stack.
     pub(crate) fn iter(&self) -> impl Iterator<Item = Totals> {
         let mut rest = self.bytes.as_slice();

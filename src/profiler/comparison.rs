@@ -1,10 +1,9 @@
 //! Two moments side by side, with names.
 
-use super::Namer;
 use super::moment::Moment;
 use super::places::{Places, Side};
+use super::{Namer, Stacks};
 use crate::analysis::{Change, changes};
-use crate::collect::{Collector, StackId};
 use crate::profile::{Profile, ReturnAddress};
 
 /// The stacks of two moments, with names and with what happened at each.
@@ -22,21 +21,21 @@ impl Comparison {
         base: &Moment,
         later: &Moment,
         also: Option<&Moment>,
-        collector: &Collector,
+        stacks: &Stacks,
         namer: &mut Namer<'_>,
     ) -> Self {
         let is_reversed = later.epoch() < base.epoch();
         let (first, second) = if is_reversed { (later, base) } else { (base, later) };
-        let stack = |id: u32| collector.stacks().frames(StackId(id)).map(ReturnAddress::call_site);
+        let stack = |id: u32| stacks.frames(id).map(ReturnAddress::call_site);
         let mut found: Vec<Change> = Vec::new();
         // One that is compared with itself has not changed, also where a source tells no birthdays.
         if !first.is_same(second) {
             // As many as there may be: room that is not used is not touched.
-            found.reserve_exact(collector.stacks().len() as usize + 1);
+            found.reserve_exact(stacks.len() + 1);
             found.extend(with(changes(first.side(), second.side()), also));
         }
         let mut places = Places::new(second.mappings(), first.mappings());
-        let mut profile = Profile::new(later.time(), collector.interval().bytes());
+        let mut profile = Profile::new(later.time(), stacks.interval().bytes());
         profile.reserve(found.len(), found.iter().map(|change| stack(change.stack).len()).sum());
         let mut add = |places: &mut Places<'_>, side: Side, change: &Change| {
             profile.push(stack(change.stack).map(|address| places.index(side, address)), [0; 4], 0);
@@ -62,6 +61,7 @@ impl Comparison {
         if is_reversed {
             found.iter_mut().for_each(|change| *change = change.reversed());
         }
+        namer.set_of_earlier([base, later].iter().any(|moment| moment.run().is_some()));
         places.name(namer);
         profile.comments = places.why_unnamed(namer);
         (profile.mappings, profile.locations) = (places.mappings, places.locations);

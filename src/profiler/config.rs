@@ -9,7 +9,7 @@ use super::host_gauges::{self, HostGauge};
 use crate::alerts::{AlertSettings, Labels};
 use crate::collect::{Limits, Unwinder};
 use crate::error::{Error, Result};
-use crate::policy::{Growth, Retention, Rules, Symbolize, Threshold};
+use crate::policy::{DiskRetention, Growth, Retention, Rules, Symbolize, Threshold};
 use crate::profile::ByteSize;
 
 /// RSS above which snapshots are taken: [`Builder::rss_threshold`](crate::Builder::rss_threshold).
@@ -26,6 +26,10 @@ pub const DEFAULT_POLL_INTERVAL: Duration = Duration::from_secs(1);
 pub const DEFAULT_LISTEN: &str = "127.0.0.1:6060";
 /// Folder for snapshots: [`Builder::profiles_dir`](crate::Builder::profiles_dir).
 pub const DEFAULT_PROFILES_DIR: &str = "profiles";
+/// Snapshots kept on disk: [`Builder::profiles_count`](crate::Builder::profiles_count).
+pub const DEFAULT_PROFILES_COUNT: usize = 20;
+/// Bytes of the snapshots on disk: [`Builder::profiles_bytes`](crate::Builder::profiles_bytes).
+pub const DEFAULT_PROFILES_BYTES: ByteSize = ByteSize::mib(256);
 /// Distinct stacks that are told apart: [`Builder::max_stacks`](crate::Builder::max_stacks).
 pub const DEFAULT_MAX_STACKS: usize = 262_144;
 /// Sampled objects alive at once: [`Builder::max_live_samples`](crate::Builder::max_live_samples).
@@ -63,6 +67,7 @@ const MIN_INTERVAL: (Duration, Duration) = (Duration::from_millis(10), Duration:
 const TRIGGER_PREDICTION: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(7 * 86_400));
 const HISTORY: (usize, usize) = (1, 1000);
 const ALERT_AFTER: (u32, u32) = (1, 1000);
+const PROFILES_COUNT: (usize, usize) = (1, 100_000);
 const MAX_STACKS: (usize, usize) = (1024, 16 << 20);
 const MAX_LIVE_SAMPLES: (usize, usize) = (1024, 64 << 20);
 const READINGS: (usize, usize) = (2, 10_000);
@@ -92,6 +97,7 @@ pub(crate) struct Config {
     pub(crate) listen: Listen,
     pub(crate) token: Option<String>,
     pub(crate) profiles_dir: ProfilesDir,
+    pub(crate) disk_retention: DiskRetention,
     pub(crate) limits: Limits,
     pub(crate) use_hooks: bool,
     pub(crate) unwinder: Unwinder,
@@ -125,6 +131,7 @@ impl Default for Config {
             listen: Listen::Tcp(([127, 0, 0, 1], 6060).into()),
             token: None,
             profiles_dir: ProfilesDir::Default,
+            disk_retention: DiskRetention { count: DEFAULT_PROFILES_COUNT, bytes: DEFAULT_PROFILES_BYTES.as_u64() },
             limits: Limits { stacks: DEFAULT_MAX_STACKS, live_objects: DEFAULT_MAX_LIVE_SAMPLES },
             use_hooks: true,
             unwinder: Unwinder::Auto,
@@ -156,6 +163,8 @@ impl Config {
         within("poll_interval (HEAPWARD_POLL_INTERVAL)", Seconds(self.poll_interval), POLL_INTERVAL, Seconds)?;
         within("min_interval (HEAPWARD_MIN_INTERVAL)", Seconds(self.min_interval), MIN_INTERVAL, Seconds)?;
         within("history (HEAPWARD_HISTORY)", self.retention.count, HISTORY, |n| n)?;
+        let count = self.disk_retention.count;
+        within("profiles_count (HEAPWARD_PROFILES_COUNT)", count, PROFILES_COUNT, |n| n)?;
         within("max_stacks (HEAPWARD_MAX_STACKS)", self.limits.stacks, MAX_STACKS, |n| n)?;
         within("max_live_samples (HEAPWARD_MAX_LIVE_SAMPLES)", self.limits.live_objects, MAX_LIVE_SAMPLES, |n| n)?;
         within("readings (HEAPWARD_READINGS)", self.readings, READINGS, |n| n)?;
@@ -264,6 +273,10 @@ mod tests {
         check(
             |config| config.poll_interval = Duration::ZERO,
             "poll_interval (HEAPWARD_POLL_INTERVAL) is 0 s: allowed is 0.01 s to 3600 s",
+        );
+        check(
+            |config| config.disk_retention.count = 0,
+            "profiles_count (HEAPWARD_PROFILES_COUNT) is 0: allowed is 1 to 100000",
         );
         check(|config| config.retention.count = 0, "history (HEAPWARD_HISTORY) is 0: allowed is 1 to 1000");
         for readings in [1, 10_001] {

@@ -5,9 +5,8 @@ use std::time::{Duration, SystemTime};
 use super::moment::{Moment, missed_between};
 use super::{Comparison, Heap, Namer, Shared};
 use crate::analysis::{Baseline, Diff, Grouping, Kept, Past, Question};
-use crate::collect::Source;
 use crate::error::Result;
-use crate::snapshot::Selector;
+use crate::snapshot::RunId;
 
 /// A diff of two moments with what its reader must know of them.
 pub(crate) struct DiffReport {
@@ -33,6 +32,8 @@ pub(crate) struct DiffReport {
 pub(crate) struct When {
     /// Its snapshot; `None` for the live heap.
     pub(crate) id: Option<u64>,
+    /// Its run; `None` for this one.
+    pub(crate) run: Option<RunId>,
     pub(crate) time: SystemTime,
 }
 
@@ -40,19 +41,23 @@ impl Shared {
     /// What changed from the snapshot `base` to `later`, for the renderer's thread.
     pub(crate) fn diff(
         &self,
-        base: Selector,
+        base: impl Into<Heap>,
         later: Heap,
         question: &Question,
         namer: &mut Namer<'_>,
     ) -> Result<DiffReport> {
-        let (base, later) = self.moments(base, later)?;
-        let (kept, baseline) = {
+        let (base, later, stacks) = self.moments_and_stacks(base.into(), later)?;
+        let is_of_this_run = base.run().is_none();
+        let (kept, baseline) = if !is_of_this_run {
+            // When objects of an earlier run were born is not told, nor beside which first snapshot.
+            (Vec::new(), None)
+        } else {
             let history = self.history();
             let kept = history.all();
             let baseline = history.baseline_id().and_then(|id| kept.iter().find(|kept| kept.id == id).cloned());
             (kept, baseline)
         };
-        let has_birthdays = self.collector().source() == Source::Hooks;
+        let has_birthdays = stacks.has_birthdays();
         let baseline = baseline.map(Moment::Kept).filter(|baseline| {
             has_birthdays
                 && ![&base, &later].iter().any(|moment| moment.is_same(baseline))
@@ -60,11 +65,11 @@ impl Shared {
         });
         let kept: Vec<Kept> =
             kept.iter().map(|snapshot| Kept { id: snapshot.id, time: snapshot.time, epoch: snapshot.epoch }).collect();
-        let comparison = Comparison::of(&base, &later, baseline.as_ref(), self.collector(), namer);
+        let comparison = Comparison::of(&base, &later, baseline.as_ref(), &stacks, namer);
         let side = later.side();
         let past = Past {
             epoch: side.epoch,
-            cohorts: has_birthdays.then_some(side.cohorts),
+            cohorts: (has_birthdays && is_of_this_run).then_some(side.cohorts),
             mappings: later.mappings(),
             kept: &kept,
             baseline: baseline.as_ref().map(|baseline| {
@@ -72,7 +77,7 @@ impl Shared {
                 Baseline { epoch: side.epoch, cohorts: side.cohorts, mappings: baseline.mappings() }
             }),
         };
-        let mut diff = Diff::of(&comparison.profile, &comparison.changes, self.collector().interval(), &past, question);
+        let mut diff = Diff::of(&comparison.profile, &comparison.changes, stacks.interval(), &past, question);
         if base.is_same(&later) {
             diff.all_survived(&later.live());
         } else if is_older(&later, &base) || !has_birthdays {
@@ -81,17 +86,17 @@ impl Shared {
         }
         Ok(DiffReport {
             is_lower_bound: missed_between(&base, &later).is_some(),
-            remarks: self.remarks_of(&base, &later, comparison.profile.comments),
+            remarks: self.remarks_of(&base, &later, has_birthdays, comparison.profile.comments),
             apart: self.apart(&base, &later),
-            base: When { id: base.id(), time: base.time() },
-            later: When { id: later.id(), time: later.time() },
-            sample_interval: self.collector().interval().bytes(),
+            base: When::of(&base),
+            later: When::of(&later),
+            sample_interval: stacks.interval().bytes(),
             by: question.by,
             diff,
         })
     }
 
-    fn remarks_of(&self, base: &Moment, later: &Moment, of_names: Vec<String>) -> Vec<String> {
+    fn remarks_of(&self, base: &Moment, later: &Moment, has_birthdays: bool, of_names: Vec<String>) -> Vec<String> {
         let mut remarks: Vec<String> = missed_between(base, later).into_iter().collect();
         remarks.extend(later.remarks());
         if is_older(later, base) {
@@ -102,7 +107,18 @@ impl Shared {
             );
         }
         remarks.extend(base.remarks().into_iter().map(|remark| format!("of the base: {remark}")));
-        if self.collector().source() == Source::Dump {
+        if base.run() != later.run() {
+            remarks.push(
+                "of two runs: nothing is alive at both, so all of the base is told as freed and all of the later moment as born"
+                    .to_owned(),
+            );
+        } else if base.run().is_some() && !has_birthdays {
+            remarks.push(
+                "survivors are unknown, and told as freed and born: the later snapshot does not tell apart what was born before \
+                 and after the base. The intervals are wider for it"
+                    .to_owned(),
+            );
+        } else if !has_birthdays {
             remarks.push(
                 "survivors are unknown, and told as freed and born: this jemalloc has no hooks, and its dumps tell no \
                  birthdays. The intervals are wider for it, as of two heaps that have nothing in common"
@@ -114,7 +130,17 @@ impl Shared {
     }
 }
 
+impl When {
+    fn of(moment: &Moment) -> Self {
+        Self { id: moment.id(), run: moment.run(), time: moment.time() }
+    }
+}
+
 fn is_older(moment: &Moment, than: &Moment) -> bool {
-    // The live heap is younger than every snapshot.
-    moment.id().unwrap_or(u64::MAX) < than.id().unwrap_or(u64::MAX)
+    // The live heap is younger than every snapshot, and this run than every other.
+    let order = |moment: &Moment| {
+        let run = moment.run();
+        (run.is_none(), run, moment.id().unwrap_or(u64::MAX))
+    };
+    order(moment) < order(than)
 }

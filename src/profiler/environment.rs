@@ -25,6 +25,8 @@ const VARIABLES: &[&str] = &[
     "HEAPWARD_LISTEN",
     "HEAPWARD_TOKEN",
     "HEAPWARD_PROFILES_DIR",
+    "HEAPWARD_PROFILES_COUNT",
+    "HEAPWARD_PROFILES_BYTES",
     "HEAPWARD_MAX_STACKS",
     "HEAPWARD_MAX_LIVE_SAMPLES",
     "HEAPWARD_COLLECTOR",
@@ -77,6 +79,10 @@ pub(crate) fn apply(config: &mut Config, lookup: &dyn Fn(&str) -> Option<String>
         }
         Some(path) => config.profiles_dir = ProfilesDir::Named(path.into()),
     }
+    whole(lookup, "HEAPWARD_PROFILES_COUNT", &mut config.disk_retention.count)?;
+    let mut bytes = ByteSize::bytes(config.disk_retention.bytes);
+    parse(lookup, "HEAPWARD_PROFILES_BYTES", &mut bytes)?;
+    config.disk_retention.bytes = bytes.as_u64();
     whole(lookup, "HEAPWARD_MAX_STACKS", &mut config.limits.stacks)?;
     whole(lookup, "HEAPWARD_MAX_LIVE_SAMPLES", &mut config.limits.live_objects)?;
     match set("HEAPWARD_COLLECTOR")?.as_deref() {
@@ -276,6 +282,8 @@ mod tests {
         assert_eq!(apply_one("HEAPWARD_HISTORY", "5").unwrap().retention.count, 5);
         assert_eq!(apply_one("HEAPWARD_LISTEN", "off").unwrap().listen.to_string(), "off");
         assert_eq!(apply_one("HEAPWARD_PROFILES_DIR", "off").unwrap().profiles_dir, ProfilesDir::Off);
+        assert_eq!(apply_one("HEAPWARD_PROFILES_COUNT", "7").unwrap().disk_retention.count, 7);
+        assert_eq!(apply_one("HEAPWARD_PROFILES_BYTES", "2MiB").unwrap().disk_retention.bytes, 2 << 20);
         assert!(!apply_one("HEAPWARD_COLLECTOR", "dump").unwrap().use_hooks);
         assert_eq!(apply_one("HEAPWARD_UNWINDER", "eh_frame").unwrap().unwinder, crate::collect::Unwinder::EhFrame);
         assert!(apply_one("HEAPWARD_JEMALLOC_STACKS", "on").unwrap().jemalloc_stacks);

@@ -9,6 +9,8 @@ mod config;
 #[cfg(feature = "cpu")]
 mod cpu;
 mod diff;
+mod disk;
+mod earlier;
 mod environment;
 mod gauges;
 mod growths;
@@ -24,10 +26,12 @@ mod own;
 mod places;
 mod readings;
 mod recording;
+mod relocation;
 mod render;
 mod shared;
 mod sight;
 mod slow;
+mod stacks;
 mod status;
 mod story;
 mod threads;
@@ -38,8 +42,9 @@ mod workers;
 pub use config::{
     DEFAULT_ALERT_AFTER, DEFAULT_ALERT_THRESHOLD, DEFAULT_DEBUG_DIRS, DEFAULT_HISTORY, DEFAULT_HISTORY_BYTES,
     DEFAULT_LISTEN, DEFAULT_MAX_LIVE_SAMPLES, DEFAULT_MAX_STACKS, DEFAULT_MIN_INTERVAL, DEFAULT_POLL_INTERVAL,
-    DEFAULT_PROFILES_DIR, DEFAULT_READINGS, DEFAULT_RSS_THRESHOLD, DEFAULT_SLOW_OPERATION, DEFAULT_SYMBOLIZE_HEADROOM,
-    DEFAULT_TRIGGER_EVENTS, DEFAULT_TRIGGER_GROWTH, DEFAULT_TRIGGER_PREDICTION, DEFAULT_TRIGGER_PRESSURE,
+    DEFAULT_PROFILES_BYTES, DEFAULT_PROFILES_COUNT, DEFAULT_PROFILES_DIR, DEFAULT_READINGS, DEFAULT_RSS_THRESHOLD,
+    DEFAULT_SLOW_OPERATION, DEFAULT_SYMBOLIZE_HEADROOM, DEFAULT_TRIGGER_EVENTS, DEFAULT_TRIGGER_GROWTH,
+    DEFAULT_TRIGGER_PREDICTION, DEFAULT_TRIGGER_PRESSURE,
 };
 pub use leak_report::{Evidence, LeakReport, LeakSuspect, LetGo};
 pub use listen::Listen;
@@ -52,6 +57,8 @@ pub(crate) use config::{Config, ProfilesDir};
 #[cfg(feature = "cpu")]
 pub(crate) use cpu::CpuProfile;
 pub(crate) use diff::{DiffReport, When};
+pub(crate) use disk::{Disk, DiskFigures, RunOnDisk, SetAside, Survey};
+pub(crate) use earlier::EarlierSnapshot;
 pub(crate) use environment::{apply as apply_environment, warn_of_unknown_variables};
 pub(crate) use gauges::Gauges;
 pub(crate) use host_gauges::HostGauge;
@@ -63,6 +70,7 @@ pub(crate) use readings::ProcessReading;
 pub(crate) use recording::Recording;
 pub(crate) use shared::{Heap, Shared, stopped};
 pub(crate) use slow::{Operation, SlowOperation};
+pub(crate) use stacks::Stacks;
 pub(crate) use status::Status;
 pub(crate) use story::Story;
 pub(crate) use view::{Shown, View};

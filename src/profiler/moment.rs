@@ -3,11 +3,12 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
+use super::relocation::born_later;
 use crate::analysis::Side;
 use crate::collect::{Capture, Collector};
 use crate::error::Result;
 use crate::profile::{ByteSize, Gaps, Mapping, Partial, Sums, Totals};
-use crate::snapshot::Snapshot;
+use crate::snapshot::{RunId, Snapshot, Stored};
 use crate::system::loaded_mappings;
 
 /// A heap at one moment.
@@ -16,6 +17,8 @@ pub(crate) enum Moment {
     Copied(Box<Copied>),
     /// A snapshot that is kept.
     Kept(Arc<Snapshot>),
+    /// A snapshot of an earlier run.
+    Stored(Box<Stored>),
 }
 
 /// A copy of the live heap that is no snapshot.
@@ -46,6 +49,15 @@ impl Moment {
         match self {
             Self::Copied(_) => None,
             Self::Kept(snapshot) => Some(snapshot.id),
+            Self::Stored(stored) => Some(stored.head.id),
+        }
+    }
+
+    /// The earlier run that it is of; `None` for this one.
+    pub(crate) fn run(&self) -> Option<RunId> {
+        match self {
+            Self::Copied(_) | Self::Kept(_) => None,
+            Self::Stored(stored) => Some(stored.head.text.run),
         }
     }
 
@@ -53,11 +65,17 @@ impl Moment {
         match self {
             Self::Copied(copied) => copied.time,
             Self::Kept(snapshot) => snapshot.time,
+            Self::Stored(stored) => stored.head.time,
         }
     }
 
-    /// How long before or after `other` it was, by a clock that never steps. The profiler was `started` then.
+    /// How long before or after `other` it was, by a clock that never steps, where both are of one run. The profiler was
+    /// `started` then.
     pub(super) fn apart(&self, other: &Self, started: Instant) -> Duration {
+        if self.run() != other.run() {
+            let (one, other) = (self.time(), other.time());
+            return one.duration_since(other).or_else(|_| other.duration_since(one)).unwrap_or_default();
+        }
         self.uptime(started).abs_diff(other.uptime(started))
     }
 
@@ -65,6 +83,7 @@ impl Moment {
         match self {
             Self::Copied(copied) => copied.taken.saturating_duration_since(started),
             Self::Kept(snapshot) => snapshot.reading.uptime,
+            Self::Stored(stored) => stored.head.reading.uptime,
         }
     }
 
@@ -83,7 +102,13 @@ impl Moment {
             Self::Kept(snapshot) => {
                 Side { epoch: snapshot.epoch, cohorts: &snapshot.cohorts, totals: &snapshot.totals }
             }
+            Self::Stored(stored) => Side { epoch: stored.head.epoch, cohorts: &stored.cohorts, totals: &stored.totals },
         }
+    }
+
+    /// Whether nothing is known of what was ever allocated.
+    pub(super) fn totals_are_empty(&self) -> bool {
+        self.side().totals.bytes().is_empty()
     }
 
     /// All that was alive.
@@ -91,18 +116,26 @@ impl Moment {
         match self {
             Self::Copied(copied) => copied.capture.whole.live(),
             Self::Kept(snapshot) => snapshot.live,
+            Self::Stored(stored) => stored.head.live,
         }
     }
 
     /// Whether both are one snapshot.
     pub(super) fn is_same(&self, other: &Self) -> bool {
-        matches!((self, other), (Self::Kept(one), Self::Kept(other)) if one.id == other.id)
+        match (self, other) {
+            (Self::Kept(one), Self::Kept(other)) => one.id == other.id,
+            (Self::Stored(one), Self::Stored(other)) => {
+                (one.head.text.run, one.head.id) == (other.head.text.run, other.head.id)
+            }
+            _ => false,
+        }
     }
 
     pub(super) fn mappings(&self) -> &[Mapping] {
         match self {
             Self::Copied(copied) => &copied.mappings,
             Self::Kept(snapshot) => &snapshot.mappings,
+            Self::Stored(stored) => &stored.mappings,
         }
     }
 
@@ -130,6 +163,7 @@ impl Moment {
         match self {
             Self::Copied(copied) => copied.capture.gaps,
             Self::Kept(snapshot) => snapshot.gaps,
+            Self::Stored(stored) => stored.head.gaps,
         }
     }
 
@@ -138,6 +172,7 @@ impl Moment {
         match self {
             Self::Copied(copied) => copied.capture.partial,
             Self::Kept(snapshot) => snapshot.partial,
+            Self::Stored(stored) => stored.head.partial,
         }
     }
 
@@ -146,9 +181,13 @@ impl Moment {
         let dropped_stacks = match self {
             Self::Copied(copied) => copied.capture.dropped_stacks,
             Self::Kept(snapshot) => snapshot.dropped_stacks,
+            Self::Stored(stored) => stored.head.dropped_stacks,
         };
         let dropped_objects = self.gaps().dropped_objects;
         let mut remarks = Vec::new();
+        if let Self::Stored(stored) = self {
+            remarks.push(format!("snapshot {} of {}, an earlier one", stored.head.id, stored.head.text));
+        }
         let reasons = self.partial().into_iter().flat_map(Partial::reasons);
         remarks.extend(reasons.map(|reason| format!("partial: {reason}")));
         if dropped_objects > 0 {
@@ -168,6 +207,12 @@ impl Moment {
 }
 
 impl Copied {
+    /// As [`Moment::after_another_run`].
+    pub(super) fn born_later(&mut self) {
+        let capture = &mut self.capture;
+        (capture.cohorts, capture.epoch) = (born_later(&capture.cohorts), capture.epoch.saturating_add(1));
+    }
+
     fn of(capture: Capture) -> Self {
         Self { time: SystemTime::now(), taken: Instant::now(), capture, mappings: loaded_mappings() }
     }
@@ -175,6 +220,10 @@ impl Copied {
 
 /// Why a comparison of the two shows less than what happened, if it does.
 pub(super) fn missed_between(one: &Moment, other: &Moment) -> Option<String> {
+    if one.run() != other.run() {
+        // Each run counts for itself; the remarks of either tell what it missed.
+        return None;
+    }
     let (one, other) = (one.gaps(), other.gaps());
     // One of them is the earlier one.
     let missed = [other.since(&one), one.since(&other)].into_iter().find(|missed| !missed.is_none())?;
@@ -231,7 +280,7 @@ impl Row {
 mod tests {
     use super::*;
     use crate::profile::{Cohort, Cohorts, PackedTotals};
-    use crate::profiler::View;
+    use crate::profiler::{Stacks, View};
     use crate::snapshot::empty_snapshot;
 
     fn copied(live: &[(u32, u32, u64)], totals: &[(u32, u64)]) -> Moment {
@@ -277,7 +326,7 @@ mod tests {
         let live =
             Moment::Copied(Box::new(Copied { taken: started + minutes(8), time: noon - minutes(50), ..*copied }));
         assert_eq!(live.apart(&after, started), minutes(2));
-        let view = View::difference(before, live, started);
+        let view = View::difference(before, live, Stacks::for_tests(), started);
         assert_eq!(view.duration(), minutes(3));
     }
 

@@ -12,16 +12,23 @@ pub(crate) struct Namer<'c> {
     cache: &'c mut SymbolCache,
     naming: Naming,
     slow: Option<&'c SlowOperations>,
+    /// Whether files that are not loaded now may be looked into as well.
+    is_of_earlier: bool,
 }
 
 impl<'c> Namer<'c> {
     pub(super) fn new(cache: &'c mut SymbolCache, naming: Naming) -> Self {
-        Self { cache, naming, slow: None }
+        Self { cache, naming, slow: None, is_of_earlier: false }
     }
 
     /// The same, telling `slow` how long it takes.
     pub(super) fn timed(self, slow: &'c SlowOperations) -> Self {
         Self { slow: Some(slow), ..self }
+    }
+
+    /// From now on for addresses of an earlier run, or of this one.
+    pub(super) fn set_of_earlier(&mut self, is_of_earlier: bool) {
+        self.is_of_earlier = is_of_earlier;
     }
 
     /// The names of `addresses`, which were taken when `mappings` were loaded.
@@ -32,6 +39,7 @@ impl<'c> Namer<'c> {
     ) -> HashMap<Address, Frame> {
         let _timed = self.slow.map(|slow| slow.time(Operation::Naming));
         let lookup = match self.naming {
+            Naming::Allowed if self.is_of_earlier => Lookup::Files,
             Naming::Allowed => Lookup::Allowed,
             Naming::Declined(_) => Lookup::Declined,
         };

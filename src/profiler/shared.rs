@@ -15,7 +15,7 @@ use super::render::Job;
 use super::slow::Operation;
 use super::status::Status;
 use super::watch::Command;
-use super::{Config, Gauges, LeakReport, Moment, Namer, Story, View, Wanted};
+use super::{Config, Disk, Gauges, LeakReport, Moment, Namer, Stacks, Story, View, Wanted};
 use crate::alerts::Desk;
 use crate::analysis::growth::{Basis, Circumstances, Hindrance, LEAST_SNAPSHOTS};
 use crate::analysis::{HeapGrowth, series_of_all};
@@ -23,7 +23,7 @@ use crate::collect::{Collector, Source};
 use crate::error::{Error, ErrorKind, Result};
 use crate::policy::{Episodes, Naming};
 use crate::profile::{Address, CgroupMemory, Frame, Partial, Profile, Sums, Whole};
-use crate::snapshot::{History, Selector, Snapshot};
+use crate::snapshot::{History, RunSelector, Selector, Snapshot};
 use crate::system::{loaded_mappings, purge_decayed};
 
 /// So many snapshots are compared at most: what judging takes rises with the square of their number, and more than
@@ -37,6 +37,14 @@ pub(crate) enum Heap {
     Live,
     /// A snapshot that is kept.
     Kept(Selector),
+    /// A snapshot of an earlier run, on disk.
+    Earlier(RunSelector, Selector),
+}
+
+impl From<Selector> for Heap {
+    fn from(selector: Selector) -> Self {
+        Self::Kept(selector)
+    }
 }
 
 impl FromStr for Heap {
@@ -79,6 +87,7 @@ pub(crate) struct Shared {
     pub(super) monitoring: Monitoring,
     /// `None` where there are no alerts.
     pub(super) alerts: Option<Desk>,
+    disk: Disk,
 }
 
 impl Shared {
@@ -89,6 +98,7 @@ impl Shared {
         commands: SyncSender<Command>,
         jobs: SyncSender<Job>,
         alerts: Option<Desk>,
+        disk: Disk,
     ) -> Self {
         Self {
             alerts,
@@ -107,6 +117,7 @@ impl Shared {
             refused: AtomicU64::new(0),
             asides: Mutex::new(Vec::new()),
             monitoring: Monitoring::new(&config),
+            disk,
             config,
             collector,
             commands,
@@ -120,6 +131,11 @@ impl Shared {
 
     pub(crate) fn collector(&self) -> &'static Collector {
         self.collector
+    }
+
+    /// Snapshots on disk.
+    pub(crate) fn disk(&self) -> &Disk {
+        &self.disk
     }
 
     /// Stops taking requests; true when that was so already.
@@ -274,12 +290,13 @@ impl Shared {
                 Moment::now(self.collector, &told_apart)
             }
             Heap::Kept(selector) => Ok(Moment::Kept(self.history().find(selector)?)),
+            earlier @ Heap::Earlier(..) => Ok(self.moment_and_stacks(earlier)?.0),
         }
     }
 
     /// The snapshot `base` and the heap `later`, which tells apart what was born before and after `base`.
-    pub(super) fn moments(&self, base: Selector, later: Heap) -> Result<(Moment, Moment)> {
-        let base = self.moment(Heap::Kept(base))?;
+    pub(super) fn moments(&self, base: Heap, later: Heap) -> Result<(Moment, Moment)> {
+        let base = self.moment(base)?;
         let later = match later {
             Heap::Live => {
                 // The base may have left the history since.
@@ -302,6 +319,8 @@ impl Shared {
         let mut history = self.history();
         history.push(snapshot);
         self.growths.retain(|id| history.keeps(id));
+        drop(history);
+        self.disk.wake();
     }
 
     /// How the live heap as a whole went until the snapshot `id`, by those that were kept when it was taken.
@@ -372,13 +391,13 @@ impl Shared {
 
     /// The profile of `heap`, with names, for the renderer's thread.
     pub(crate) fn profile(&self, heap: Heap, namer: &mut Namer<'_>) -> Result<Profile> {
-        Ok(self.view(heap)?.profile(self.collector, namer))
+        Ok(self.view(heap)?.profile(namer))
     }
 
     /// The same, and what was sampled of the live objects of each of its samples.
     pub(crate) fn measured_profile(&self, heap: Heap, namer: &mut Namer<'_>) -> Result<(Profile, Vec<Sums>)> {
         let view = self.view(heap)?;
-        Ok((view.profile(self.collector, namer), view.live()))
+        Ok((view.profile(namer), view.live()))
     }
 
     /// The names of `addresses` in the files that are loaded now, for the renderer's thread.
@@ -404,13 +423,14 @@ impl Shared {
     }
 
     /// What changed from the snapshot `base` to `later`.
-    pub(crate) fn difference(&self, base: Selector, later: Heap) -> Result<View> {
-        Ok(self.between(self.moment(Heap::Kept(base))?, self.moment(later)?))
+    pub(crate) fn difference(&self, base: impl Into<Heap>, later: Heap) -> Result<View> {
+        let (base, later, stacks) = self.moments_and_stacks(base.into(), later)?;
+        Ok(View::difference(base, later, stacks, self.started))
     }
 
-    /// What changed from `base` to `later`.
+    /// What changed from `base` to `later`, both of this run.
     pub(crate) fn between(&self, base: Moment, later: Moment) -> View {
-        View::difference(base, later, self.started)
+        View::difference(base, later, Stacks::collected(self.collector), self.started)
     }
 
     /// Time between two moments, whichever is the older one.
@@ -420,7 +440,8 @@ impl Shared {
 
     /// What is shown of `heap`: all of it.
     pub(crate) fn view(&self, heap: Heap) -> Result<View> {
-        Ok(View::of(self.moment(heap)?))
+        let (moment, stacks) = self.moment_and_stacks(heap)?;
+        Ok(View::of(moment, stacks))
     }
 }
 

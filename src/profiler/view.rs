@@ -4,10 +4,9 @@ use std::convert::Infallible;
 use std::io::{self, Write};
 use std::time::{Duration, Instant};
 
-use super::Namer;
 use super::moment::{Moment, Row, missed_between};
 use super::places::{Places, Side};
-use crate::collect::{Collector, Source, StackId};
+use super::{Namer, Stacks};
 use crate::format::heap_text::{self, TextRow};
 use crate::format::pprof;
 use crate::profile::{Profile, ReturnAddress, SAMPLE_TYPES, Sums, Trim};
@@ -16,6 +15,7 @@ use crate::profile::{Profile, ReturnAddress, SAMPLE_TYPES, Sums, Trim};
 pub(crate) struct View {
     base: Option<Moment>,
     later: Moment,
+    stacks: Stacks,
     /// Between the two.
     duration: Duration,
 }
@@ -31,14 +31,14 @@ pub(crate) struct Shown {
 
 impl View {
     /// What was there at `moment`.
-    pub(super) fn of(moment: Moment) -> Self {
-        Self { base: None, later: moment, duration: Duration::ZERO }
+    pub(super) fn of(moment: Moment, stacks: Stacks) -> Self {
+        Self { base: None, later: moment, stacks, duration: Duration::ZERO }
     }
 
     /// `later` − `base`: negative where there was more at `base`. The profiler was `started` then.
-    pub(super) fn difference(base: Moment, later: Moment, started: Instant) -> Self {
+    pub(super) fn difference(base: Moment, later: Moment, stacks: Stacks, started: Instant) -> Self {
         let duration = later.apart(&base, started);
-        Self { base: Some(base), later, duration }
+        Self { base: Some(base), later, stacks, duration }
     }
 
     /// Time between the two moments; of one alone, none.
@@ -47,19 +47,19 @@ impl View {
     }
 
     /// All of it in memory, with names.
-    pub(crate) fn profile(&self, collector: &Collector, namer: &mut Namer<'_>) -> Profile {
-        let mut profile = Profile::new(self.later.time(), collector.interval().bytes());
+    pub(crate) fn profile(&self, namer: &mut Namer<'_>) -> Profile {
+        let mut profile = Profile::new(self.later.time(), self.stacks.interval().bytes());
         profile.duration = self.duration();
         let mut places = self.places();
-        let stacks = self.later.rows().map(|row| collector.stacks().frames(StackId(row.stack)).len());
+        let stacks = self.later.rows().map(|row| self.stacks.frames(row.stack).len());
         let (count, frames) = stacks.fold((0, 0), |(count, frames), depth| (count + 1, frames + depth));
         profile.reserve(count, frames);
-        let Ok(()) = self.samples::<Infallible>(collector, &mut places, &mut |stack, values, average_size| {
+        let Ok(()) = self.samples::<Infallible>(&mut places, &mut |stack, values, average_size| {
             profile.push(stack.iter().copied(), values, average_size);
             Ok(())
         });
-        places.name(namer);
-        profile.comments = self.comments(collector, &places, namer);
+        self.name(&mut places, namer);
+        profile.comments = self.comments(&places, namer);
         (profile.mappings, profile.locations) = (places.mappings, places.locations);
         profile
     }
@@ -70,25 +70,17 @@ impl View {
     }
 
     /// As gzipped profile.proto, sample by sample: memory is that of the distinct places in the code.
-    pub(crate) fn write_pprof(
-        &self,
-        collector: &Collector,
-        namer: &mut Namer<'_>,
-        shown: &Shown,
-        out: impl Write,
-    ) -> io::Result<()> {
+    pub(crate) fn write_pprof(&self, namer: &mut Namer<'_>, shown: &Shown, out: impl Write) -> io::Result<()> {
         let mut places = self.places();
         let mut writer = pprof::Writer::new(out, &SAMPLE_TYPES)?;
-        self.samples(collector, &mut places, &mut |stack, values, average_size| {
-            writer.sample(stack, &values, average_size)
-        })?;
-        places.name(namer);
-        let comments = self.comments(collector, &places, namer);
+        self.samples(&mut places, &mut |stack, values, average_size| writer.sample(stack, &values, average_size))?;
+        self.name(&mut places, namer);
+        let comments = self.comments(&places, namer);
         writer.finish(&pprof::Tail {
             time: self.later.time(),
             duration: self.duration(),
             period_type: pprof::SPACE,
-            period: collector.interval().bytes(),
+            period: self.stacks.interval().bytes(),
             mappings: &places.mappings,
             locations: &places.locations,
             default_sample_type: shown.default_sample_type,
@@ -99,7 +91,7 @@ impl View {
 
     /// As Go's text for people, values as sampled and not scaled. Of the later moment alone: the format has no
     /// differences.
-    pub(crate) fn write_text(&self, collector: &Collector, namer: &mut Namer<'_>, out: impl Write) -> io::Result<()> {
+    pub(crate) fn write_text(&self, namer: &mut Namer<'_>, out: impl Write) -> io::Result<()> {
         let mut rows: Vec<TextRow> = self
             .later
             .rows()
@@ -112,28 +104,33 @@ impl View {
         let rest = heap_text::fold(&mut rows);
         let mut places = self.places();
         for row in &rows {
-            for frame in collector.stacks().frames(StackId(row.stack)) {
+            for frame in self.stacks.frames(row.stack) {
                 places.index(Side::Later, frame.call_site());
             }
         }
-        places.name(namer);
-        let comments = self.comments(collector, &places, namer);
+        self.name(&mut places, namer);
+        let comments = self.comments(&places, namer);
         heap_text::write(
             out,
             &heap_text::HeapText {
-                sample_interval: collector.interval().bytes(),
+                sample_interval: self.stacks.interval().bytes(),
                 rows: &rows,
                 rest,
                 mappings: &places.mappings,
                 comments: &comments,
             },
             |stack| {
-                collector
-                    .stacks()
-                    .frames(StackId(stack))
+                self.stacks
+                    .frames(stack)
                     .map(|address| (address, places.get(Side::Later, address.call_site()).map(|place| &place.frame)))
             },
         )
+    }
+
+    fn name(&self, places: &mut Places<'_>, namer: &mut Namer<'_>) {
+        let mut moments = self.base.iter().chain([&self.later]);
+        namer.set_of_earlier(moments.any(|moment| moment.run().is_some()));
+        places.name(namer);
     }
 
     /// The places of this view, none yet.
@@ -145,11 +142,10 @@ impl View {
     /// Calls `sample` with the places of each stack, leaf first, its values and its objects' average size.
     fn samples<E>(
         &self,
-        collector: &Collector,
         places: &mut Places<'_>,
         sample: &mut impl FnMut(&[u32], [i64; 4], i64) -> Result<(), E>,
     ) -> Result<(), E> {
-        let frames = |row: &Row| collector.stacks().frames(StackId(row.stack)).map(ReturnAddress::call_site);
+        let frames = |row: &Row| self.stacks.frames(row.stack).map(ReturnAddress::call_site);
         let mut stack = Vec::new();
         let mut add = |places: &mut Places<'_>, side: Side, row: &Row, values: [i64; 4]| {
             if values == [0; 4] {
@@ -182,7 +178,13 @@ impl View {
         Ok(())
     }
 
-    fn comments(&self, collector: &Collector, places: &Places<'_>, namer: &Namer<'_>) -> Vec<String> {
+    /// Whether allocations are not known; two runs count from the start of each.
+    fn is_of_dumps(&self) -> bool {
+        let has_other_run = self.base.as_ref().is_some_and(|base| base.run() != self.later.run());
+        !self.stacks.has_birthdays() && !has_other_run && self.later.totals_are_empty()
+    }
+
+    fn comments(&self, places: &Places<'_>, namer: &Namer<'_>) -> Vec<String> {
         let mut comments = vec![format!("heapward {}", env!("CARGO_PKG_VERSION"))];
         comments.extend(self.base.as_ref().and_then(|base| missed_between(base, &self.later)));
         comments.extend(self.later.remarks());
@@ -193,7 +195,7 @@ impl View {
                 comments.push(remark);
             }
         }
-        if collector.source() == Source::Dump {
+        if self.is_of_dumps() {
             comments.push(
                 "alloc_* are zero: this jemalloc has no hooks, and its dumps tell only what is in use".to_owned(),
             );

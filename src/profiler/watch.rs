@@ -161,6 +161,7 @@ impl Watcher {
             reason,
             reading,
             epoch: capture.epoch,
+            told_apart,
             live: capture.whole.live(),
             whole: capture.whole,
             cohorts: capture.cohorts,

@@ -6,7 +6,7 @@ use std::thread::JoinHandle;
 
 use super::render::{self, Job};
 use super::watch::{self, Command, Watcher};
-use super::{Config, Gauges, Shared, alerting, threads};
+use super::{Config, Disk, Gauges, Shared, alerting, disk, threads};
 use crate::alerts::Desk;
 use crate::collect::Collector;
 use crate::error::Result;
@@ -28,7 +28,8 @@ impl Workers {
     ) -> Result<Self> {
         let (commands, command_queue) = sync_channel(watch::QUEUE);
         let (jobs, job_queue) = sync_channel(render::QUEUE);
-        let shared = Arc::new(Shared::new(config, collector, &gauges, commands, jobs, alerts));
+        let (disk, wakes) = Disk::new(&config.profiles_dir);
+        let shared = Arc::new(Shared::new(config, collector, &gauges, commands, jobs, alerts, disk));
         // From here on, an error drops `workers`, which ends the threads that run already.
         let mut workers = Self { shared, threads: Vec::new() };
         let shared = Arc::clone(&workers.shared);
@@ -36,6 +37,10 @@ impl Workers {
         if workers.shared.alerts().is_some() {
             let shared = Arc::clone(&workers.shared);
             workers.spawn("heapward-alerts", token, move || alerting::send(&shared))?;
+        }
+        if let Some(wakes) = wakes {
+            let shared = Arc::clone(&workers.shared);
+            workers.spawn("heapward-disk", token, move || disk::run(&wakes, &shared))?;
         }
         let watcher = Watcher::new(Arc::clone(&workers.shared), gauges);
         workers.spawn("heapward", token, move || watcher.run(&command_queue))?;
@@ -78,6 +83,8 @@ impl Workers {
         if let Some(alerts) = shared.alerts() {
             alerts.stop();
         }
+        shared.disk().end();
+        shared.disk().wake();
     }
 
     /// Waits until the threads have ended.

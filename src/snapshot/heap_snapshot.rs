@@ -19,6 +19,8 @@ pub(crate) struct Snapshot {
     pub(crate) reading: Reading,
     /// The epoch that it ended.
     pub(crate) epoch: u32,
+    /// The epochs before it that its cohorts tell apart, rising.
+    pub(crate) told_apart: Vec<u32>,
     /// What was alive.
     pub(crate) cohorts: Cohorts,
     /// What was ever allocated until then; empty when the source does not tell.
@@ -50,6 +52,7 @@ impl Snapshot {
         size_of::<Self>()
             + self.cohorts.size_bytes()
             + self.totals.size_bytes()
+            + self.told_apart.capacity() * size_of::<u32>()
             + self.whole.births.capacity() * size_of::<(u32, Sums)>()
     }
 }

@@ -97,6 +97,17 @@ impl History {
         })
     }
 
+    /// The oldest that is kept of those after `id`; allocates nothing.
+    pub(crate) fn after(&self, id: u64) -> Option<Arc<Snapshot>> {
+        let kept = self.baseline.iter().chain(&self.peak).chain(self.ring.iter());
+        kept.filter(|kept| kept.id > id).min_by_key(|kept| kept.id).cloned()
+    }
+
+    /// Id of the newest; 0 before the first.
+    pub(crate) fn last_id(&self) -> u64 {
+        self.ring.last().map_or(0, |snapshot| snapshot.id)
+    }
+
     /// Id of the pinned first one.
     pub(crate) fn baseline_id(&self) -> Option<u64> {
         self.baseline.as_ref().map(|snapshot| snapshot.id)
@@ -156,6 +167,7 @@ pub(crate) mod tests {
             reason: Reason::Requested,
             reading: Reading::of_rss(0, rss),
             epoch: 0,
+            told_apart: Vec::new(),
             cohorts: Cohorts::default(),
             totals: PackedTotals::default(),
             whole: Whole::default(),
@@ -188,6 +200,8 @@ pub(crate) mod tests {
         assert_eq!(consecutive(Some(6), 4), [1, 5, 6]);
         assert_eq!(consecutive(None, 3), [1, 5, 7]);
         assert_eq!((history.len(), history.evicted()), (3, 4));
+        let after = |id| history.after(id).map(|snapshot| snapshot.id);
+        assert_eq!([0, 1, 2, 5, 7].map(after), [Some(1), Some(2), Some(5), Some(6), None]);
         let find = |selector| history.find(selector).unwrap().id;
         assert_eq!(find(Selector::Latest), 7);
         assert_eq!(find(Selector::Baseline), 1);

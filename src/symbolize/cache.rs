@@ -19,6 +19,8 @@ const CAPACITY_BYTES: usize = 16 << 20;
 pub(crate) enum Lookup {
     /// They may.
     Allowed,
+    /// They may, and so may files that are not loaded now: their build ids are those of then, or there are no names.
+    Files,
     /// They may not: only names that are remembered are given.
     Declined,
 }
@@ -71,7 +73,7 @@ impl SymbolCache {
             self.clear();
         }
         let mut found = HashMap::new();
-        let mut missing = Vec::new();
+        let (mut missing, mut not_loaded) = (Vec::new(), Vec::new());
         for address in addresses {
             let at = |mappings: &[Mapping]| Mapping::find(mappings, address);
             let frame = match (at(mappings), at(&self.loaded)) {
@@ -79,13 +81,17 @@ impl SymbolCache {
                 (Some(then), Some(now)) if mappings[then].is_same(&self.loaded[now]) => {
                     self.frames.get(&address).cloned()
                 }
+                _ if lookup == Lookup::Files => {
+                    not_loaded.push(address);
+                    continue;
+                }
                 _ => Some(Frame::Unknown(Unknown::Unloaded)),
             };
             match (frame, lookup) {
                 (Some(frame), _) => {
                     found.insert(address, frame);
                 }
-                (None, Lookup::Allowed) => missing.push(address),
+                (None, Lookup::Allowed | Lookup::Files) => missing.push(address),
                 (None, Lookup::Declined) => {
                     found.insert(address, Frame::Unknown(Unknown::NotAsked));
                 }
@@ -94,7 +100,27 @@ impl SymbolCache {
         missing.sort_unstable();
         missing.dedup();
         self.look_up(missing, &mut found);
+        self.look_up_files(not_loaded, mappings, &mut found);
         found
+    }
+
+    /// From files that are not loaded. Such names are not remembered: their addresses are those of other code now.
+    fn look_up_files(
+        &mut self,
+        mut addresses: Vec<Address>,
+        mappings: &[Mapping],
+        found: &mut HashMap<Address, Frame>,
+    ) {
+        if addresses.is_empty() {
+            return;
+        }
+        addresses.sort_unstable();
+        addresses.dedup();
+        let Self { strings, string_bytes, debug_dirs, opened, .. } = self;
+        let mut intern = |text: &str| intern(strings, string_bytes, text);
+        let mut resolver = Resolver { debug_dirs, intern: &mut intern, opened, is_loaded: false };
+        let resolved = resolver.resolve(&addresses, mappings);
+        found.extend(addresses.into_iter().zip(resolved).map(|(address, resolved)| (address, resolved.frame)));
     }
 
     fn look_up(&mut self, addresses: Vec<Address>, found: &mut HashMap<Address, Frame>) {
@@ -103,7 +129,8 @@ impl SymbolCache {
         }
         let Self { strings, string_bytes, debug_dirs, loaded, opened, .. } = self;
         let mut intern = |text: &str| intern(strings, string_bytes, text);
-        let resolved = Resolver { debug_dirs, intern: &mut intern, opened }.resolve(&addresses, loaded);
+        let resolved =
+            Resolver { debug_dirs, intern: &mut intern, opened, is_loaded: true }.resolve(&addresses, loaded);
         if self.frames.len() + resolved.len() > self.capacity {
             self.clear();
         }

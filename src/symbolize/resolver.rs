@@ -44,6 +44,8 @@ pub(super) struct Resolver<'a> {
     pub(super) intern: &'a mut dyn FnMut(&str) -> Arc<str>,
     /// How many files were opened.
     pub(super) opened: &'a mut usize,
+    /// Whether the files are loaded. Where they are not, nothing but their build id says that they are those of then.
+    pub(super) is_loaded: bool,
 }
 
 impl Resolver<'_> {
@@ -79,11 +81,15 @@ impl Resolver<'_> {
             // The kernel's page is no file.
             return Err(Unknown::NoSymbol);
         }
+        if !self.is_loaded && mapping.build_id.is_none() {
+            return Err(Unknown::Unidentified);
+        }
         let file = MappedFile::open(path).map_err(|_| Unknown::Unreadable)?;
         *self.opened += 1;
         let elf = Elf::parse(&file).ok_or(Unknown::Unreadable)?;
         let build_id = elf.build_id();
-        if mapping.build_id.is_some() && build_id.is_some() && mapping.build_id != build_id {
+        let is_known = mapping.build_id.is_some() && (build_id.is_some() || !self.is_loaded);
+        if is_known && mapping.build_id != build_id {
             return Err(Unknown::Replaced);
         }
         let start = elf.address_of(mapping).ok_or(Unknown::Replaced)?;

@@ -121,7 +121,7 @@ fn resolve(addresses: &[Address], mapping: &Mapping, debug_dirs: &[PathBuf]) -> 
         strings.get(text).unwrap().clone()
     };
     let mut opened = 0;
-    let mut resolver = Resolver { debug_dirs, intern: &mut intern, opened: &mut opened };
+    let mut resolver = Resolver { debug_dirs, intern: &mut intern, opened: &mut opened, is_loaded: true };
     let resolved = resolver.resolve(addresses, std::slice::from_ref(mapping));
     assert_eq!(resolved.len(), addresses.len());
     resolved
@@ -397,8 +397,8 @@ fn equal_offsets_in_two_files_are_told_apart() {
     let moved: Vec<Address> = code.iter().map(|address| Address(address.0 + APART)).collect();
     let addresses: Vec<Address> = code.iter().chain(&moved).copied().collect();
     let (mut intern, mut opened) = (|text: &str| Arc::from(text), 0);
-    let resolved =
-        Resolver { debug_dirs: &[], intern: &mut intern, opened: &mut opened }.resolve(&addresses, &mappings);
+    let resolved = Resolver { debug_dirs: &[], intern: &mut intern, opened: &mut opened, is_loaded: true }
+        .resolve(&addresses, &mappings);
     let (first, second) = resolved.split_at(code.len());
     for (half, name) in [(first, "plant"), (second, "plow")] {
         assert!(half.iter().all(|resolved| shown(&resolved.frame).last().is_some_and(|f| f.0 == name)), "{half:#?}");

@@ -58,6 +58,15 @@ impl CgroupReader {
         self.unified.as_deref()
     }
 
+    /// The file that counts the processes of the group that were killed for memory.
+    pub(crate) fn oom_file(&self) -> Option<PathBuf> {
+        let group = self.group.as_ref()?;
+        Some(group.folder.join(match group.version {
+            CgroupVersion::V1 => "memory.oom_control",
+            CgroupVersion::V2 => "memory.events",
+        }))
+    }
+
     /// Which group it is, for people: `cgroup v2 at /sys/fs/cgroup/foo`, or `none`.
     pub(crate) fn describe(&self) -> String {
         let Some(group) = &self.group else {

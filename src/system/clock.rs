@@ -33,9 +33,9 @@ pub(crate) fn process_cpu_time() -> Duration {
 
 /// By the C library, which reads the vDSO page that it found when the program started: no system call. rustix looks for that page
 /// on its own, and under valgrind finds one that is not there.
-fn now(clock: libc::clockid_t) -> libc::timespec {
+pub(super) fn now(clock: libc::clockid_t) -> libc::timespec {
     let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: writes to `now`, which is ours. It cannot fail: Linux has both clocks since 2.6.32.
+    // SAFETY: writes to `now`, which is ours. It cannot fail: Linux has had these clocks since 2.6.32.
     unsafe { libc::clock_gettime(clock, &mut now) };
     now
 }

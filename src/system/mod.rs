@@ -7,7 +7,9 @@ mod clock;
 #[cfg(feature = "cpu")]
 mod cpu;
 mod dump;
+mod end_of_run;
 mod errno;
+mod folder;
 mod fork;
 mod held_file;
 mod loaded_code;
@@ -36,7 +38,9 @@ pub(crate) use clock::{CoarseClock, process_cpu_time};
 #[cfg(feature = "cpu")]
 pub(crate) use cpu::{CpuSampling, CpuStack, HERTZ};
 pub(crate) use dump::dump_heap_v2;
+pub(crate) use end_of_run::{OomCounter, boot_id, killed_by_kernel, since_boot};
 pub(crate) use errno::keep_errno;
+pub(crate) use folder::{Folder, FolderFile};
 pub(crate) use fork::{ForkMark, close_in_child};
 pub(crate) use loaded_code::{Linker, LoadedCode, loaded_bytes, loaded_code};
 pub(crate) use machine::machine_name;
