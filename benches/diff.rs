@@ -135,6 +135,7 @@ fn child(arguments: &[String]) -> Result<()> {
     let (stacks, runs): (u32, u32) = (stacks.parse()?, runs.parse()?);
     let profiler = Profiler::builder()
         .listen("off")
+        .profiles_dir("off")
         .rss_threshold(ByteSize::gib(1 << 20))
         .poll_interval(Duration::from_secs(3600))
         .max_live_samples(1 << 20)

@@ -162,6 +162,7 @@ fn child(arguments: &[String]) -> Result<()> {
     }
     let profiler = Profiler::builder()
         .listen("off")
+        .profiles_dir("off")
         .rss_threshold(ByteSize::gib(1 << 20))
         .poll_interval(Duration::from_secs(3600))
         .start()?;

@@ -85,6 +85,7 @@ fn child(arguments: &[String]) -> Result<()> {
     let (stacks, leaks, runs): (u32, usize, u32) = (stacks.parse()?, leaks.parse()?, runs.parse()?);
     let profiler = Profiler::builder()
         .listen("off")
+        .profiles_dir("off")
         // Leaks have their snapshots on request, one a second: none may come after the growth has ended.
         .rss_threshold(if leaks == 0 { ByteSize::bytes(1) } else { ByteSize::gib(1 << 20) })
         .poll_interval(PACE)

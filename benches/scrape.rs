@@ -145,6 +145,7 @@ fn child(arguments: &[String]) -> Result<()> {
     let (live, scrapes): (u32, usize) = (live.parse()?, scrapes.parse()?);
     let profiler = Profiler::builder()
         .listen("127.0.0.1:0")
+        .profiles_dir("off")
         .rss_threshold(ByteSize::bytes(1))
         .poll_interval(Duration::from_millis(100))
         .min_interval(Duration::from_millis(100))

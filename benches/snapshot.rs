@@ -295,6 +295,7 @@ fn costs_of(subject: Subject, stacks: u32, runs: u32, frames: u32) -> Result<()>
         Subject::Heapward | Subject::Nothing => {
             let profiler = Profiler::builder()
                 .listen("off")
+                .profiles_dir("off")
                 .rss_threshold(ByteSize::gib(1 << 20))
                 .poll_interval(Duration::from_secs(3600))
                 .history(1)

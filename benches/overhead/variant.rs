@@ -115,7 +115,8 @@ impl Variant {
                 hooks::activate()?;
             }
             Self::HeapwardOneFrame | Self::Heapward(_) => {
-                let builder = Profiler::builder().listen("127.0.0.1:0").rss_threshold(ByteSize::gib(1 << 20));
+                let builder =
+                    Profiler::builder().listen("127.0.0.1:0").profiles_dir("off").rss_threshold(ByteSize::gib(1 << 20));
                 let profiler = builder.start()?;
                 if self == Self::HeapwardOneFrame {
                     hooks::one_frame()?;

@@ -149,7 +149,8 @@ fn profiler(subject: Subject) -> Result<Option<Profiler>> {
             return Ok(None);
         }
     };
-    let builder = Profiler::builder().listen("off").rss_threshold(threshold).poll_interval(EVERY);
+    // Ten a second are not what the disk is for: the thread that writes them would have a core to itself.
+    let builder = Profiler::builder().listen("off").profiles_dir("off").rss_threshold(threshold).poll_interval(EVERY);
     Ok(Some(builder.min_interval(EVERY / 2).history(1000).history_bytes(ByteSize::gib(8)).start()?))
 }
 
