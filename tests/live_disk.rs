@@ -6,7 +6,7 @@ mod common_http;
 use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::Path;
 
-use common_disk::{Service, disk, files, folder, get, leak_sessions, role, say, written_snapshot, writing_to};
+use common_disk::{Service, disk, files, folder, get, leak_sessions, role, say, writing_to, written_snapshot};
 use common_http::{ask, decode, functions, values_at, wait_for};
 use heapward::Profiler;
 use serde_json::Value;

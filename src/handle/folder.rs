@@ -23,7 +23,10 @@ pub(super) fn prepare(folder: &ProfilesDir) -> Result<()> {
 fn try_folder(path: &Path) -> std::io::Result<()> {
     use std::os::unix::fs::DirBuilderExt;
     if std::fs::symlink_metadata(path).is_ok_and(|found| found.is_symlink()) {
-        return Err(std::io::Error::new(std::io::ErrorKind::InvalidInput, "it is a symbolic link, and none is followed"));
+        return Err(std::io::Error::new(
+            std::io::ErrorKind::InvalidInput,
+            "it is a symbolic link, and none is followed",
+        ));
     }
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path)?;
     let probe = path.join(format!(".heapward-probe-{}", std::process::id()));

@@ -35,7 +35,8 @@ impl Service {
         change(&mut command);
         let mut child = command.spawn().unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let said = lines.by_ref().map(|line| line.unwrap()).find_map(|line| Some(line.split_once("service: ")?.1.to_owned()));
+        let said =
+            lines.by_ref().map(|line| line.unwrap()).find_map(|line| Some(line.split_once("service: ")?.1.to_owned()));
         let said = said.expect("the service did not say that it runs");
         // Whatever it says later is nobody's, and must not stop it.
         std::thread::spawn(move || lines.for_each(drop));
