@@ -4,6 +4,7 @@ mod common;
 mod common_disk;
 mod common_http;
 
+use std::hint::black_box;
 use std::time::Duration;
 
 use common::Random;
@@ -11,7 +12,8 @@ use common_disk::{SHORT, Service, folder, get, leak_sessions, role, say, writing
 use common_http::{ask, decode, values_at, wait_for};
 use heapward::ByteSize;
 
-heapward::install!("lg_prof_sample:12");
+// Everything is sampled, so that a snapshot is large and writing it takes its time.
+heapward::install!("lg_prof_sample:6");
 
 const TEST: &str = "a_kill_at_any_moment_leaves_whole_files";
 const KILLS: usize = 100;
@@ -24,17 +26,18 @@ fn a_kill_at_any_moment_leaves_whole_files() {
     let below = tempfile::tempdir().unwrap();
     let folder = below.path().join("profiles");
     let mut random = Random::of_thread(1);
+    let left_over = || {
+        let Ok(entries) = std::fs::read_dir(&folder) else { return 0 };
+        entries.filter(|entry| entry.as_ref().unwrap().file_name().to_string_lossy().ends_with(".tmp")).count()
+    };
+    let mut within_a_write = 0;
     for _ in 0..KILLS {
         let service = Service::start(TEST, "service", &folder);
         // What is random is the moment of the kill: within some five snapshots.
         std::thread::sleep(Duration::from_micros(random.within(0..250_000) as u64));
         service.kill();
+        within_a_write += usize::from(left_over() > 0);
     }
-    let left_over = || {
-        let entries = std::fs::read_dir(&folder).unwrap();
-        entries.filter(|entry| entry.as_ref().unwrap().file_name().to_string_lossy().ends_with(".tmp")).count()
-    };
-    println!("temporary files of the last kills: {}", left_over());
 
     let profiler = writing_to(&folder).profiles_count(100_000).start().unwrap();
     wait_for("the folder to be looked through", || get(&profiler, "/api/runs")["run"].as_str().map(|_| ()));
@@ -62,7 +65,10 @@ fn a_kill_at_any_moment_leaves_whole_files() {
         }
         bytes += run["bytes"].as_u64().unwrap();
     }
-    println!("{KILLS} kills, {} runs, {opened} snapshots opened, {bytes} bytes", runs.len());
+    println!(
+        "{KILLS} kills, {within_a_write} within a write, {} runs, {opened} snapshots opened, {bytes} bytes",
+        runs.len()
+    );
     assert!(opened >= KILLS, "{opened} snapshots");
     assert_eq!(left_over(), 0, "temporary files of the dead are gone");
     profiler.shutdown();
@@ -77,8 +83,36 @@ fn serve() {
         .profiles_count(100_000);
     let profiler = profiler.start().unwrap();
     leak_sessions(&mut held, 500);
+    let mut paths = Vec::with_capacity(1 << DEPTH);
+    left(DEPTH, &mut paths);
+    right(DEPTH, &mut paths);
     say(&profiler.address().unwrap().to_string());
     loop {
         std::thread::park();
     }
+}
+
+/// Each path down to the leaves is a stack of its own.
+const DEPTH: u32 = 9;
+
+#[inline(never)]
+fn left(depth: u32, held: &mut Vec<Vec<u8>>) {
+    descend(depth, held);
+    black_box(depth);
+}
+
+#[inline(never)]
+fn right(depth: u32, held: &mut Vec<Vec<u8>>) {
+    descend(depth, held);
+    black_box(depth + 1);
+}
+
+#[inline(never)]
+fn descend(depth: u32, held: &mut Vec<Vec<u8>>) {
+    if depth == 0 {
+        held.push(black_box(vec![1; 512]));
+        return;
+    }
+    left(depth - 1, held);
+    right(depth - 1, held);
 }

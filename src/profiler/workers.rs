@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::mpsc::sync_channel;
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use super::render::{self, Job};
 use super::watch::{self, Command, Watcher};
@@ -10,6 +11,12 @@ use super::{Config, Disk, Gauges, Shared, alerting, disk, threads};
 use crate::alerts::Desk;
 use crate::collect::Collector;
 use crate::error::Result;
+
+/// The thread that writes snapshots.
+const DISK: &str = "heapward-disk";
+
+/// How long the end waits for it: a disk that does not answer must not keep a service from ending.
+const DISK_PATIENCE: Duration = Duration::from_secs(5);
 
 /// The running threads. They end when told to; dropping this tells them and does not wait.
 pub(crate) struct Workers {
@@ -40,7 +47,7 @@ impl Workers {
         }
         if let Some(wakes) = wakes {
             let shared = Arc::clone(&workers.shared);
-            workers.spawn("heapward-disk", token, move || disk::run(&wakes, &shared))?;
+            workers.spawn(DISK, token, move || disk::run(&wakes, &shared))?;
         }
         let watcher = Watcher::new(Arc::clone(&workers.shared), gauges);
         workers.spawn("heapward", token, move || watcher.run(&command_queue))?;
@@ -97,10 +104,26 @@ impl Workers {
                 std::mem::forget(thread);
                 continue;
             }
+            if thread.thread().name() == Some(DISK) && !ends_within(&thread, DISK_PATIENCE) {
+                tracing::warn!("heapward: the disk does not answer; what it still has to write is left to it");
+                continue;
+            }
             // A panic was reported when it happened.
             let _ = thread.join();
         }
     }
+}
+
+/// Whether `thread` ends in that time.
+fn ends_within(thread: &JoinHandle<()>, patience: Duration) -> bool {
+    let begun = Instant::now();
+    while !thread.is_finished() {
+        if begun.elapsed() > patience {
+            return false;
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    true
 }
 
 impl Drop for Workers {

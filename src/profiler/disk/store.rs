@@ -153,16 +153,13 @@ impl Store {
     pub(super) fn write(&mut self, snapshot: &Snapshot, shared: &Shared) -> io::Result<()> {
         self.open(shared, true)?;
         let Some(folder) = &self.folder else { return Err(io::ErrorKind::NotFound.into()) };
-        // A clock that went back must not put a file before an earlier one.
-        let millis = FileName::millis_of(snapshot.time).max(self.last_millis);
-        let reason = ReasonName::of(snapshot.reason.name());
-        let name = FileName { millis, run: self.facts.run, id: snapshot.id, reason, rss: snapshot.reading.process.rss };
+        let name = name_of(snapshot, self.facts.run, self.last_millis);
         let Self { packer, text, temporary, .. } = self;
         let stacks = shared.collector().stacks();
         let bytes = write_whole(folder, temporary, &name, |file| {
             packer.write(snapshot, text, &|stack, each| stacks.frames(StackId(stack)).for_each(each), file)
         })?;
-        self.last_millis = millis;
+        self.last_millis = name.millis;
         self.files.push(FileOnDisk { name, bytes });
         let figures = &shared.disk().figures;
         figures.writes.fetch_add(1, Ordering::Relaxed);
@@ -247,6 +244,13 @@ impl Store {
             self.last_record = Some(note.last());
         }
     }
+}
+
+/// A name after the last one: a clock that went back must not put a file before an earlier one.
+fn name_of(snapshot: &Snapshot, run: RunId, last_millis: u64) -> FileName {
+    let reason = ReasonName::of(snapshot.reason.name());
+    let millis = FileName::millis_of(snapshot.time).max(last_millis);
+    FileName { millis, run, id: snapshot.id, reason, rss: snapshot.reading.process.rss }
 }
 
 /// Writes a file under a temporary name, which no reader takes for a snapshot, and gives it its name when it is on the disk.
@@ -345,26 +349,42 @@ mod tests {
     }
 
     #[test]
+    fn names_sort_as_snapshots_were_taken_whatever_the_clock_does() {
+        let mut last = (0, String::new());
+        let hours = [500_000u64, 500_001, 400_000, 499_999, 0, 500_002, 500_001].map(|hour| hour * 3_600_000);
+        for (id, millis) in (1..).zip(hours) {
+            let mut one = Snapshot::clone(&empty_snapshot(id, 1));
+            one.time = SystemTime::UNIX_EPOCH + std::time::Duration::from_millis(millis);
+            let name = name_of(&one, text().run, last.0);
+            assert!(name.to_string() > last.1, "{name} after {}", last.1);
+            last = (name.millis, name.to_string());
+        }
+        assert_eq!(last.0, 500_002 * 3_600_000);
+    }
+
+    #[test]
     fn a_file_that_cannot_be_written_leaves_no_name() {
         let below = tempfile::tempdir().unwrap();
         let folder = Folder::open_or_make(below.path()).unwrap();
         let name = FileName { millis: 1, run: text().run, id: 1, reason: ReasonName::of("requested"), rss: 1 };
-        let write = |fail: bool| {
+        let write = |fails: Option<i32>| {
             write_whole(&folder, ".tmp", &name, |file| {
                 file.write_all(b"half")?;
-                if fail { Err(io::ErrorKind::StorageFull.into()) } else { Ok(4) }
+                fails.map_or(Ok(4), |error| Err(io::Error::from_raw_os_error(error)))
             })
         };
-        assert_eq!(write(true).unwrap_err().kind(), io::ErrorKind::StorageFull);
         let names = || {
             let mut names = Vec::new();
             folder.list(|name| names.push(name.to_owned())).unwrap();
             names
         };
-        assert!(names().is_empty(), "{:?}", names());
+        for error in [libc::EIO, libc::ENOSPC, libc::EACCES, libc::EDQUOT] {
+            assert_eq!(write(Some(error)).unwrap_err().raw_os_error(), Some(error));
+            assert!(names().is_empty(), "{:?}", names());
+        }
         // One that was left by a process that was killed is no hindrance.
         folder.create(".tmp").unwrap();
-        assert_eq!(write(false).unwrap(), 4);
+        assert_eq!(write(None).unwrap(), 4);
         assert_eq!(names(), [name.to_string()]);
     }
 }

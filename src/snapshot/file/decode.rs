@@ -136,7 +136,7 @@ struct Body<'b> {
 
 impl<'b> Body<'b> {
     fn new(packed: &'b [u8], most: u64) -> Self {
-        let whole = (packed.len() as u64).saturating_mul(BUDGET_PER_BYTE).max(BUDGET_FLOOR).min(BUDGET_CEILING);
+        let whole = (packed.len() as u64).saturating_mul(BUDGET_PER_BYTE).clamp(BUDGET_FLOOR, BUDGET_CEILING);
         Self {
             source: DeflateDecoder::new(packed),
             chunk: vec![0; 32 << 10].into(),

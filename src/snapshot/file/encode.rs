@@ -13,6 +13,9 @@ use crate::snapshot::Snapshot;
 /// Bytes of each buffer.
 const CHUNK: usize = 64 << 10;
 
+/// Hands the return addresses of a stack, leaf first, to its second argument.
+pub(crate) type FramesOf<'f> = dyn Fn(u32, &mut dyn FnMut(ReturnAddress)) + 'f;
+
 /// What writing a file takes: made at start, and as large then as it will ever be.
 pub(crate) struct Packer {
     compress: Compress,
@@ -36,8 +39,7 @@ impl Packer {
         }
     }
 
-    /// Writes `snapshot` to `out` and returns how many bytes that took. `frames` hands the return addresses of a stack, leaf
-    /// first, to its second argument. Allocates nothing.
+    /// Writes `snapshot` to `out` and returns how many bytes that took. Allocates nothing.
     ///
     /// # Errors
     ///
@@ -46,7 +48,7 @@ impl Packer {
         &mut self,
         snapshot: &Snapshot,
         text: &HeadText,
-        frames: &dyn Fn(u32, &mut dyn FnMut(ReturnAddress)),
+        frames: &FramesOf<'_>,
         out: &mut dyn Write,
     ) -> io::Result<u64> {
         // All without a fixed size is cut to fit.
@@ -123,7 +125,7 @@ impl Body<'_> {
     fn stacks(
         &mut self,
         snapshot: &Snapshot,
-        frames: &dyn Fn(u32, &mut dyn FnMut(ReturnAddress)),
+        frames: &FramesOf<'_>,
         [last, this]: &mut [Box<[u64]>; 2],
     ) -> io::Result<()> {
         self.put(&[section::STACKS])?;
