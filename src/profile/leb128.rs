@@ -96,7 +96,7 @@ pub(super) fn zigzag(step: i64) -> u64 {
 }
 
 /// The step of such a number.
-pub(super) fn unzigzag(number: u64) -> i64 {
+pub(crate) fn unzigzag(number: u64) -> i64 {
     (number >> 1) as i64 ^ -((number & 1) as i64)
 }
 

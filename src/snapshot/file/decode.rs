@@ -81,8 +81,12 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<Stored> {
     body.section(section::COHORTS)?;
     let (rows, at) = (body.block()?, body.place());
     let sizes = weights.len() as u64;
-    check_rows(&rows, |[_, epoch, weight, objects]| weight < sizes && epoch.max(objects) <= u32::MAX.into())
-        .map_err(|what| at.wrong(what))?;
+    let mut epoch = 0i64;
+    check_rows(&rows, |[_, epoch_step, weight, objects]| {
+        epoch = epoch.saturating_add(leb128::unzigzag(epoch_step));
+        weight < sizes && objects <= u32::MAX.into() && u32::try_from(epoch).is_ok()
+    })
+    .map_err(|what| at.wrong(what))?;
     body.section(section::TOTALS)?;
     let (totals, at) = (body.block()?, body.place());
     check_rows::<6>(&totals, |_| true).map_err(|what| at.wrong(what))?;
@@ -96,7 +100,7 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<Stored> {
 /// Whether `bytes` are rows of `N` numbers each, with steps from stack to stack that never go back, and all as `is_good` says.
 fn check_rows<const N: usize>(
     mut bytes: &[u8],
-    is_good: impl Fn([u64; N]) -> bool,
+    mut is_good: impl FnMut([u64; N]) -> bool,
 ) -> std::result::Result<(), &'static str> {
     let mut stack = 0u64;
     while !bytes.is_empty() {
