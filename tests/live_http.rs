@@ -14,7 +14,7 @@ use serde_json::Value;
 heapward::install!("lg_prof_sample:12");
 
 /// Every path of the listing, with its content type.
-const ENDPOINTS: [(&str, &str); 19] = [
+const ENDPOINTS: [(&str, &str); 20] = [
     ("/", "text/html; charset=utf-8"),
     ("/debug/pprof/", "text/html; charset=utf-8"),
     ("/debug/pprof/heap", "application/octet-stream"),
@@ -27,6 +27,7 @@ const ENDPOINTS: [(&str, &str); 19] = [
     ("/api/snapshots/latest/top", "application/json"),
     ("/api/snapshots/latest/flamegraph.svg", "image/svg+xml"),
     ("/api/snapshots/latest/folded", "text/plain; charset=utf-8"),
+    ("/api/runs", "application/json"),
     ("/api/diff/baseline/latest", "application/json"),
     ("/api/diff/baseline/latest/heap.prof", "application/octet-stream"),
     ("/api/diff/baseline/latest/flamegraph.svg", "image/svg+xml"),

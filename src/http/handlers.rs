@@ -27,7 +27,7 @@ use crate::profiler::{Asker, Heap, Shared, Shown};
 use crate::snapshot::{RunSelector, Selector, Snapshot};
 
 /// What can be asked, for the listing.
-const PATHS: [(&str, &str); 20] = [
+const PATHS: [(&str, &str); 19] = [
     ("debug/pprof/", "profiles for go tool pprof and scrapers, as Go's net/http/pprof"),
     ("debug/pprof/heap", "the live heap now, for go tool pprof"),
     ("debug/pprof/allocs", "the same, showing all allocations first"),
