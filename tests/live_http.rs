@@ -493,6 +493,8 @@ fn bad_parameters_are_refused_with_what_is_allowed(client: &Client) {
         } else if path == "/api/diff/baseline/latest" {
             check(client, &format!("{path}?x=1"), &["`x` is unknown: allowed is by, n, sort, trim, all"]);
             check(client, &format!("{path}?x"), &["`x` is unknown"]);
+        } else if path == "/api/snapshots" || path == "/api/snapshots/latest" {
+            check(client, &format!("{path}?x=1"), &["`x` is unknown: allowed is run"]);
         } else {
             check(client, &format!("{path}?x=1"), &["`x` is unknown: none is allowed here"]);
             check(client, &format!("{path}?x"), &["`x` is unknown"]);
