@@ -195,7 +195,7 @@ fn names_are_refused_with_what_there_is(profiler: &Profiler) {
         let error = ask(&profiler.routes(), "GET", target).expect(status).error();
         assert!(error.contains(expect), "{error}");
     };
-    refused("/api/snapshots?run=9-00000000", 404, &format!("no run `9-00000000`: there are "));
+    refused("/api/snapshots?run=9-00000000", 404, "no run `9-00000000`: there are ");
     refused(&format!("/api/snapshots/7/top?run={killed}"), 404, "no snapshot `7` of run");
     refused("/api/snapshots?run=yesterday", 400, "does not name a run");
     refused(&format!("/api/diff/1/live?run={killed}"), 400, "the live heap is of this run");

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use common_disk::{SHORT, Service, disk, files, folder, get, leak_sessions, role, say, writing_to};
 use common_http::{ask, wait_for};
-use heapward::{Builder, ByteSize, Profiler};
+use heapward::{Builder, ByteSize};
 
 heapward::install!("lg_prof_sample:12");
 

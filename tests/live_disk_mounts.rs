@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use common_disk::{SHORT, disk, get, writing_to};
 use common_http::wait_for;
-use heapward::ByteSize;
+use heapward::{ByteSize, Profiler};
 
 heapward::install!("lg_prof_sample:12");
 

@@ -27,11 +27,11 @@ const ENDPOINTS: [(&str, &str); 25] = [
     ("/api/snapshots/latest/top", "application/json"),
     ("/api/snapshots/latest/flamegraph.svg", "image/svg+xml"),
     ("/api/snapshots/latest/folded", "text/plain; charset=utf-8"),
+    ("/api/runs", "application/json"),
     ("/api/diff/baseline/latest", "application/json"),
     ("/api/diff/baseline/latest/heap.prof", "application/octet-stream"),
     ("/api/diff/baseline/latest/flamegraph.svg", "image/svg+xml"),
     ("/api/leaks", "application/json"),
-    ("/api/runs", "application/json"),
     ("/api/episodes", "application/json"),
     ("/api/alerts", "application/json"),
     ("/api/memory", "application/json"),
@@ -500,6 +500,8 @@ fn bad_parameters_are_refused_with_what_is_allowed(client: &Client) {
             check(client, &format!("{path}?x"), &["`x` is unknown"]);
         } else if path.ends_with("/hotspots") || path.ends_with("/memory-leaks") {
             check(client, &format!("{path}?x=1"), &["`x` is unknown: allowed is n"]);
+        } else if path == "/api/snapshots" || path == "/api/snapshots/latest" {
+            check(client, &format!("{path}?x=1"), &["`x` is unknown: allowed is run"]);
         } else {
             check(client, &format!("{path}?x=1"), &["`x` is unknown: none is allowed here"]);
             check(client, &format!("{path}?x"), &["`x` is unknown"]);

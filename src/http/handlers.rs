@@ -40,10 +40,9 @@ const PATHS: &[(&str, &str)] = &[
     ("api/snapshots/latest/top", "its largest sites"),
     ("api/snapshots/latest/flamegraph.svg", "its flame graph; ?by=, ?site=, ?min=, ?trim="),
     ("api/snapshots/latest/folded", "its stacks as folded text, for other tools"),
-    ("api/runs", "earlier runs, how they ended, and what they left on disk"),
     (
-        "api/snapshots?run=previous",
-        "the snapshots of the previous run; ?run= goes with all of a snapshot and of a diff",
+        "api/runs",
+        "earlier runs and how they ended; ?run=previous or an id goes with snapshots and diffs, ?base_run= with diffs",
     ),
     ("api/diff/baseline/latest", "what changed between two snapshots, or since one (live), and how sure that is"),
     ("api/diff/baseline/latest/heap.prof", "the same for go tool pprof"),
