@@ -23,6 +23,8 @@ const NOT_EVERYWHERE: &[&str] = &[
     "heapward_cgroup_limit_bytes",
     "heapward_cgroup_usage_bytes",
     "heapward_process_swap_bytes",
+    // Before the first write.
+    "heapward_disk_last_write_timestamp_seconds",
     // Without hooks there is no such limit.
     "heapward_live_samples_limit",
 ];
@@ -34,7 +36,8 @@ fn what_the_examples_name_is_there() {
     let dashboard = read("grafana_dashboard.json");
     let readme = read("README.md");
 
-    let profiler = profiler().start().expect("the profiler starts");
+    let folder = tempfile::tempdir().unwrap();
+    let profiler = profiler().profiles_dir(folder.path()).start().expect("the profiler starts");
     snapshot(&profiler);
     let metrics = common_http::ask(&profiler.routes(), "GET", "/metrics").expect(200);
     let scraped: BTreeSet<&str> = metrics.text().lines().filter(|line| !line.starts_with('#')).map(name_of).collect();

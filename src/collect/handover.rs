@@ -1,7 +1,7 @@
 //! How a stack comes from the backtrace hook to the sample hook, on one thread: past jemalloc.
 //!
 //! jemalloc would hash the stack, keep a copy of each in a table of its own that has one lock for all threads, and give it
-//! back to the sample hook. It is told that all stacks are the same one frame, [`KEPT`], so that there is one entry a thread
+//! back to the sample hook. It is told that all stacks are the same one frame, [`kept`], so that there is one entry a thread
 //! and nothing to hash; the stack stays where the walk put it, in jemalloc's own place for this thread's stacks.
 //!
 //! That place is the thread's until it ends, and nothing is written to it between the two hooks: jemalloc calls the sample
@@ -15,7 +15,7 @@ struct Waiting {
     /// Null when there is none.
     place: *mut u64,
     len: usize,
-    /// What was at the first place, where [`KEPT`] is now.
+    /// What was at the first place, where [`kept`] is now.
     leaf: u64,
 }
 
