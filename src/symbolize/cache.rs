@@ -307,4 +307,34 @@ mod tests {
         let found = cache.resolve(addresses.iter().copied(), &loaded_mappings(), Lookup::Allowed);
         assert_eq!((found.len(), cache.len()), (50, 2));
     }
+
+    #[test]
+    fn a_file_that_is_not_loaded_is_known_by_its_build_id_alone() {
+        let here = resolve as *const () as u64 + 1;
+        let loaded = loaded_mappings();
+        let own = &loaded[Mapping::find(&loaded, Address(here)).unwrap()];
+        // As it was in another run: elsewhere.
+        let moved = 0x1000_0000_0000;
+        let earlier = |change: fn(&mut Mapping)| {
+            let mut mapping = own.clone();
+            (mapping.start, mapping.limit) = (moved, moved + own.limit - own.start);
+            change(&mut mapping);
+            let address = Address(here - own.start + moved);
+            let mut cache = SymbolCache::new(10, Vec::new());
+            let mut ask = |lookup| cache.resolve([address].into_iter(), std::slice::from_ref(&mapping), lookup);
+            let frames = [Lookup::Files, Lookup::Allowed].map(|lookup| ask(lookup).remove(&address).unwrap());
+            assert_eq!(frames[1], Frame::Unknown(Unknown::Unloaded), "no file but those that are loaded");
+            assert_eq!(cache.len(), 0, "the address is another's in this run");
+            frames[0].clone()
+        };
+        let Frame::Known(functions) = earlier(|_| ()) else { panic!("{:?}", earlier(|_| ())) };
+        assert!(functions.last().unwrap().name.ends_with("resolve"), "{functions:?}");
+        let unknown = |change| match earlier(change) {
+            Frame::Unknown(unknown) => unknown,
+            Frame::Known(functions) => panic!("{functions:?}"),
+        };
+        assert_eq!(unknown(|mapping| mapping.build_id = None), Unknown::Unidentified);
+        assert_eq!(unknown(|mapping| mapping.build_id = Some(BuildId([1; 20].into()))), Unknown::Replaced);
+        assert_eq!(unknown(|mapping| mapping.path = "/none".to_owned()), Unknown::Unreadable);
+    }
 }

@@ -29,7 +29,18 @@ impl Service {
     }
 
     pub fn start_with(test: &str, role: &str, folder: &Path, change: impl FnOnce(&mut Command)) -> Self {
-        let mut command = Command::new(std::env::current_exe().unwrap());
+        Self::start_program(&std::env::current_exe().unwrap(), test, role, folder, change)
+    }
+
+    /// The same, of another file than this process's.
+    pub fn start_program(
+        program: &Path,
+        test: &str,
+        role: &str,
+        folder: &Path,
+        change: impl FnOnce(&mut Command),
+    ) -> Self {
+        let mut command = Command::new(program);
         command.args([test, "--exact", "--nocapture", "--include-ignored"]).env(ROLE, role).env(FOLDER, folder);
         command.stdout(Stdio::piped()).stderr(Stdio::inherit());
         change(&mut command);
