@@ -173,8 +173,8 @@ impl<'t> Births<'t> {
 /// How many sizes are found without a search.
 const NEAR: usize = 256;
 
-/// The sizes that were met, numbered as they come. Where there are more than fit into a row, which a heap of a terabyte could
-/// have, the rest have the number of the last.
+/// The sizes that were met, numbered as they come. Where there are more than fit into a row, which takes a heap of petabytes, the
+/// rest have the number of the last.
 struct Sizes {
     usable: Vec<UsableSize>,
     numbers: HashMap<u32, u32>,

@@ -37,8 +37,8 @@ pub(crate) struct PackedTotals {
     bytes: Vec<u8>,
 }
 
-/// Bytes that are reserved for a stack at first: what a few samples of one size take. Some need twice as many, for which there
-/// is time; room that is not needed would be memory when there is none.
+/// Bytes that are reserved for a stack at first. Most need more, and get twice as many; room that is not needed would be memory
+/// when there is none.
 const LEAST_BYTES: usize = 8;
 
 impl PackedTotals {

@@ -23,7 +23,7 @@ use crate::system::Folder;
 
 pub(super) use self::keeper::run;
 
-/// The folder for snapshots, and what is known of it. Nobody but the thread `heapward-disk` waits for a disk.
+/// The folder for snapshots, and what is known of it. The watcher never waits for a disk; ARCHITECTURE.md says who else does.
 pub(crate) struct Disk {
     /// `None` when nothing is to be written.
     folder: Option<PathBuf>,
@@ -128,7 +128,7 @@ impl Disk {
         self.note.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Notes that this run ends on purpose. A page of the kernel's cache is written to, no disk.
+    /// Notes that this run ends on purpose: in the kernel's cache, unless the disk hangs.
     pub(super) fn end(&self) {
         let said = if std::thread::panicking() { How::Panic } else { How::Clean };
         if let Some(note) = &mut *self.note() {
