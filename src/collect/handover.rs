@@ -2,7 +2,7 @@
 //!
 //! jemalloc would hash the stack, keep a copy of each in a table of its own that has one lock for all threads, and give it
 //! back to the sample hook. It is told that all stacks are the same one frame, `heapward_keeps_the_stacks`, so that there is one entry a thread
-//! and nothing to hash; the stack stays where the walk put it, in jemalloc's own place for this thread's stacks.
+//! and one word to hash; the stack stays where the walk put it, in jemalloc's own place for this thread's stacks.
 //!
 //! That place is the thread's until it ends, and nothing is written to it between the two hooks: jemalloc calls the sample
 //! hook before `malloc` returns, and the thread takes no other sample meanwhile.

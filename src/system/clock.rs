@@ -31,8 +31,8 @@ pub(crate) fn process_cpu_time() -> Duration {
     Duration::new(u64::try_from(time.tv_sec).unwrap_or(0), u32::try_from(time.tv_nsec).unwrap_or(0))
 }
 
-/// By the C library, which reads the vDSO page that it found when the program started: no system call. rustix looks for that page
-/// on its own, and under valgrind finds one that is not there.
+/// By the C library, which knows the vDSO page: the coarse clock takes no system call, CPU time does. rustix looks for that page on
+/// its own, and under valgrind finds one that is not there.
 pub(super) fn now(clock: libc::clockid_t) -> libc::timespec {
     let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: writes to `now`, which is ours. It cannot fail: Linux has had these clocks since 2.6.32.
