@@ -131,7 +131,7 @@ taken      snapshots or dumps in all runs of the row, and how long each took in 
 struct Heap {
     stacks: u32,
     frames: u32,
-    /// One: 32 bytes, each sampled. Many: pages, from eight on, at a sample every 4 KiB.
+    /// One: 32 bytes, each sampled. Many: pages, from 16 on, at a sample every 4 KiB, which leaves out one in millions.
     sizes: u32,
 }
 
@@ -322,7 +322,7 @@ fn costs_of(subject: Subject, what: Heap, runs: u32) -> Result<()> {
     let mut object = || {
         number += 1;
         // None of them is written to.
-        Vec::<u8>::with_capacity(if sizes == 1 { 32 } else { (8 + number as usize % sizes as usize) << 12 })
+        Vec::<u8>::with_capacity(if sizes == 1 { 32 } else { (16 + number as usize % sizes as usize) << 12 })
     };
     let mut heap = |stacks| deeper(frames.saturating_sub(OWN_FRAMES), &mut || heap(stacks, &mut object));
     match subject {
