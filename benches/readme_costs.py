@@ -97,10 +97,10 @@ def snapshot(rows):
     names = ["heapward snapshot", "prof.dump to memfd", "jemalloc_pprof dump_profile"]
     lines = []
     taken = [row["parameters"] for row in pick(rows, names[0])]
-    for stacks, frames in sorted((one["stacks"], one["frames"]) for one in taken):
-        cells = [number(stacks), number(frames)]
+    for stacks, frames, sizes in sorted((one["stacks"], one["frames"], one["sizes"]) for one in taken):
+        cells = [number(stacks), number(frames), number(sizes)]
         for name in names:
-            row = next(pick(rows, name, stacks=stacks, frames=frames))
+            row = next(pick(rows, name, stacks=stacks, frames=frames, sizes=sizes))
             peak = f"+{significant(row['peak_rss_bytes_median'] / MIB)} MiB"
             if row.get("dump_text_bytes"):
                 peak = f"{significant(row['dump_text_bytes'] / MIB)} MiB of text"
@@ -108,7 +108,7 @@ def snapshot(rows):
         lines.append(cells)
     text = (
         "A snapshot, time and peak memory (`cargo bench --bench snapshot`, medians):\n\n"
-        + table(["stacks alive", "frames of each", "heapward", "`prof.dump` into memory", "dump and parse with jemalloc_pprof 0.9"], lines)
+        + table(["stacks alive", "frames of each", "sizes of objects", "heapward", "`prof.dump` into memory", "dump and parse with jemalloc_pprof 0.9"], lines)
     )
     lines = []
     for row in pick(rows):

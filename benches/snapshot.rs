@@ -59,6 +59,8 @@ const BAR_STACKS: u32 = 131_072;
 
 /// How deep the stacks are: as a small program's, and as the other bars have them.
 const FRAMES: [u32; 2] = [OWN_FRAMES, 45];
+/// How many sizes objects have. With one, all that is written down is small: figures of many are those of a service.
+const SIZES: [u32; 2] = [1, 40];
 /// Of a stack that is made no deeper.
 const OWN_FRAMES: u32 = 33;
 const STACKS: [u32; 3] = [4_096, 32_768, BAR_STACKS];
@@ -69,6 +71,7 @@ const COLUMNS: &[Column] = &[
     Column("what", "/variant", 1.0, 0),
     Column("stacks", "/parameters/stacks", 1.0, 0),
     Column("frames", "/parameters/frames", 1.0, 0),
+    Column("sizes", "/parameters/sizes", 1.0, 0),
     Column("runs", "/runs", 1.0, 0),
     Column("median", "/median", 1.0, 3),
     Column("unit", "/unit", 1.0, 0),
@@ -97,8 +100,10 @@ fn main() -> Result<()> {
         Effort::Full => (&STACKS[..], 5, "3"),
     };
     for &stacks in stacks {
-        for frames in FRAMES {
-            costs(&mut report, stacks, frames)?;
+        for sizes in SIZES {
+            for frames in FRAMES {
+                costs(&mut report, Heap { stacks, frames, sizes })?;
+            }
         }
     }
     for &stacks in stacks {
@@ -121,6 +126,15 @@ taken      snapshots or dumps in all runs of the row, and how long each took in 
     Ok(())
 }
 
+/// What a snapshot is taken of.
+#[derive(Clone, Copy)]
+struct Heap {
+    stacks: u32,
+    frames: u32,
+    /// One: 32 bytes, each sampled. Many: pages, from 16 on, at a sample every 4 KiB, which leaves out one in millions.
+    sizes: u32,
+}
+
 /// What a child that takes one after the other prints: one such line for each run.
 #[derive(Serialize, Deserialize)]
 struct Run {
@@ -136,12 +150,18 @@ struct Run {
 }
 
 /// Time and memory.
-fn costs(report: &mut Report, stacks: u32, frames: u32) -> Result<()> {
+fn costs(report: &mut Report, heap: Heap) -> Result<()> {
+    let Heap { stacks, frames, sizes } = heap;
     let mut all = Vec::new();
     for subject in [Subject::Heapward, Subject::Dump, Subject::JemallocPprof] {
         let count = subject.runs(report.effort, stacks);
-        let runs: Vec<Run> =
-            outcome(command(&["cost", subject.name(), &stacks.to_string(), &count.to_string(), &frames.to_string()])?)?;
+        let numbers = [stacks, count as u32, frames, sizes].map(|number| number.to_string());
+        let [stacks_text, count_text, frames_text, sizes_text] = numbers.each_ref().map(String::as_str);
+        let mut child = command(&["cost", subject.name(), stacks_text, count_text, frames_text, sizes_text])?;
+        if sizes > 1 {
+            child.env("MALLOC_CONF", "lg_prof_sample:12").env("_RJEM_MALLOC_CONF", "lg_prof_sample:12");
+        }
+        let runs: Vec<Run> = outcome(child)?;
         let found = runs.iter().map(|run| run.found).max().unwrap_or(0);
         if runs.len() != count || found < u64::from(stacks) {
             return Err(format!("{} of {stacks} stacks: {found} found in {} runs", subject.name(), runs.len()).into());
@@ -160,7 +180,14 @@ fn costs(report: &mut Report, stacks: u32, frames: u32) -> Result<()> {
         more["dump_text_bytes"] = text.filter(|&text| text > 0).into();
         more["own_time_ms_median"] = own.into();
         let (time, peak) = (costs.median(), median(costs.0.iter().map(|cost| cost.peak_rss)));
-        report.row(subject.name(), json!({ "stacks": stacks, "frames": frames }), "ms", time, count, more);
+        report.row(
+            subject.name(),
+            json!({ "stacks": stacks, "frames": frames, "sizes": sizes }),
+            "ms",
+            time,
+            count,
+            more,
+        );
         all.push((time, peak as f64, costs));
     }
     if stacks != BAR_STACKS {
@@ -170,7 +197,7 @@ fn costs(report: &mut Report, stacks: u32, frames: u32) -> Result<()> {
     // Also the first one, which nothing is ready for.
     let worst = costs.0.first().map_or(*time, |first| millis(first.wall).max(*time));
     let most = costs.0.iter().map(|cost| cost.peak_rss).max().unwrap_or(0) as f64 / MIB;
-    let about = format!("a snapshot of {BAR_STACKS} stacks of {frames} frames");
+    let about = format!("a snapshot of {BAR_STACKS} stacks of {frames} frames, objects of {sizes} sizes");
     Bar(Less, millis(BAR_TIME)).print(report, &format!("{about}, ms"), Ok(worst), json!({}));
     Bar(Less, BAR_BYTES as f64 / MIB).print(report, &format!("{about}, MiB on top"), Ok(most), json!({}));
     let faster = format!("{about}, times faster than dump_profile of jemalloc_pprof");
@@ -280,8 +307,8 @@ fn child(arguments: &[String]) -> Result<()> {
     let stacks = stacks.parse()?;
     match kind.as_str() {
         "cost" => {
-            let frames: u32 = deeper.first().map_or(Ok(0), |frames| frames.parse())?;
-            costs_of(subject, stacks, many.parse()?, frames)
+            let [frames, sizes] = deeper else { return Err("how many frames, how many sizes".into()) };
+            costs_of(subject, Heap { stacks, frames: frames.parse()?, sizes: sizes.parse()? }, many.parse()?)
         }
         "stall" => tell(&stall::disturb(subject, stacks, Duration::from_secs_f64(many.parse()?))?),
         _ => tell(&stall::fork(subject, stacks, Duration::from_secs_f64(many.parse()?))?),
@@ -289,8 +316,15 @@ fn child(arguments: &[String]) -> Result<()> {
 }
 
 /// One process: builds the heap, and measures one subject on it.
-fn costs_of(subject: Subject, stacks: u32, runs: u32, frames: u32) -> Result<()> {
-    let heap = |stacks| deeper(frames.saturating_sub(OWN_FRAMES), &mut || heap(stacks, || Box::new([0u8; 32])));
+fn costs_of(subject: Subject, what: Heap, runs: u32) -> Result<()> {
+    let Heap { stacks, frames, sizes } = what;
+    let mut number = 0;
+    let mut object = || {
+        number += 1;
+        // None of them is written to.
+        Vec::<u8>::with_capacity(if sizes == 1 { 32 } else { (16 + number as usize % sizes as usize) << 12 })
+    };
+    let mut heap = |stacks| deeper(frames.saturating_sub(OWN_FRAMES), &mut || heap(stacks, &mut object));
     match subject {
         Subject::Heapward | Subject::Nothing => {
             let profiler = Profiler::builder()
@@ -305,10 +339,10 @@ fn costs_of(subject: Subject, stacks: u32, runs: u32, frames: u32) -> Result<()>
             for run in 0..runs {
                 if run > 0 {
                     std::thread::sleep(PAUSE);
+                    // The others run one after the other. A virtual machine's host may take memory that slept for that second,
+                    // and a snapshot would pay for its return; a profile reads the same tables.
+                    profiler.live_heap_prof()?;
                 }
-                // The others run one after the other. A virtual machine's host may take memory that slept for that second, and
-                // a snapshot would pay for its return; a profile reads the same tables.
-                profiler.live_heap_prof()?;
                 let (snapshot, cost) = measure(|| Ok(profiler.snapshot()?))?;
                 all.push((snapshot.duration, cost));
             }

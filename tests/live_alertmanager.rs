@@ -65,6 +65,7 @@ fn alertmanager_takes_an_alert_and_lets_it_go() {
     let alertmanager = Alertmanager::start();
     let profiler = Profiler::builder()
         .listen("127.0.0.1:0")
+        .profiles_dir("off")
         .poll_interval(Duration::from_millis(10))
         .alert_threshold(ByteSize::mib(400))
         .alertmanager(&format!("http://127.0.0.1:{}", alertmanager.port))

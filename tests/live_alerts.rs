@@ -35,7 +35,11 @@ fn a_service_that_holds_too_much() -> Vec<Vec<u8>> {
 }
 
 fn builder() -> Builder {
-    Profiler::builder().listen("127.0.0.1:0").poll_interval(POLL).min_interval(Duration::from_millis(50))
+    Profiler::builder()
+        .listen("127.0.0.1:0")
+        .profiles_dir("off")
+        .poll_interval(POLL)
+        .min_interval(Duration::from_millis(50))
 }
 
 fn json(request: &str) -> Value {

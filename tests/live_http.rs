@@ -262,8 +262,10 @@ fn top_shows_the_leak(client: &Client) {
         for name in ["inuse_bytes", "inuse_objects"] {
             let bound = |side: &str| value[format!("{name}_{side}")].as_i64().expect("a bound");
             let estimate = value[name].as_i64().unwrap();
-            assert!(bound("low") < estimate && estimate < bound("high") && bound("low") > estimate / 2, "{value}");
+            assert!(bound("low") < estimate && estimate < bound("high"), "{value}");
         }
+        // Not so the objects of all rows: one sample of a small size may stand for thousands.
+        assert!(value["inuse_bytes_low"].as_i64() > value["inuse_bytes"].as_i64().map(|bytes| bytes / 2), "{value}");
     }
     assert!(rows[0]["samples"].as_u64().unwrap() > 400, "{}", rows[0]);
     assert!(top["samples"].as_u64() >= rows[0]["samples"].as_u64());

@@ -21,6 +21,7 @@ const ENDPOINTS: [&str; 3] =
 fn monitoring_keeps_its_promises() {
     let profiler = Profiler::builder()
         .listen("127.0.0.1:0")
+        .profiles_dir("off")
         .poll_interval(Duration::from_millis(20))
         // Only snapshots that are asked for.
         .rss_threshold(ByteSize::mib(1 << 20))

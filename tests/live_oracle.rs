@@ -323,7 +323,8 @@ fn size(random: &mut Random) -> usize {
 #[track_caller]
 fn compare(mut expected: Vec<Object>, profiler: &Profiler) {
     let samples = profiler.live_samples();
-    let stackless = samples.iter().filter(|sample| sample.depth == 0).count();
+    // One frame is what jemalloc is told of all.
+    let stackless = samples.iter().filter(|sample| sample.depth <= 1).count();
     assert_eq!(stackless, 0, "of {} samples", samples.len());
     let object = |sample: &heapward::LiveSample| Object {
         address: sample.address,

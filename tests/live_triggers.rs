@@ -23,6 +23,7 @@ const STEP: usize = 64 << 20;
 fn gauges_and_growth_take_snapshots_of_one_episode() {
     let profiler = Profiler::builder()
         .listen("127.0.0.1:0")
+        .profiles_dir("off")
         .rss_threshold(ByteSize::gib(1 << 10))
         .trigger_growth(Growth::Bytes(ByteSize::bytes(STEP as u64 / 2)))
         .trigger_on_gauge("queue_bytes", 100.0, || Some(QUEUED.load(Relaxed) as f64))

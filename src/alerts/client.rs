@@ -122,8 +122,9 @@ impl Client {
         if status.is_redirection() {
             words.push_str(", a redirect, and none is followed");
         }
-        // An answer can repeat the question, with what nobody else may know.
-        if self.target.authorization.is_none() {
+        // An answer can repeat the question, with what nobody else may know: a password, or the key that is a webhook's path.
+        let path = &*self.target.path;
+        if self.target.authorization.is_none() && (path == "/" || path.ends_with(super::alertmanager::PATH)) {
             let body = String::from_utf8_lossy(body);
             let printable = body.chars().map(|c| if c.is_control() { ' ' } else { c });
             let excerpt: String = printable.take(EXCERPT_CHARS).collect();

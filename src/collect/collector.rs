@@ -5,7 +5,7 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 
 use super::dump;
 use super::hooks;
-use super::live_copy::LiveCopy;
+use super::live_copy::{LiveCopy, Scratch};
 use super::live_set::{LiveObject, LiveSet, NewObject};
 use super::stack_table::StackTable;
 #[cfg(feature = "cpu")]
@@ -96,8 +96,12 @@ pub(crate) struct Collector {
     switched: [AtomicU64; 2],
     fork: ForkMark,
     unwinding: Unwinding,
+    /// Whether jemalloc need not know of stacks.
+    keep_stacks: bool,
     /// Only one capture at a time, so that epochs end in the order of their numbers.
-    capturing: Mutex<()>,
+    capturing: Mutex<Scratch>,
+    /// What that takes.
+    scratch_bytes: AtomicU64,
 }
 
 impl Collector {
@@ -120,18 +124,23 @@ impl Collector {
             collector.resume()?;
             return Ok(collector);
         }
-        // Its dumps, where they are read, must have the stacks.
-        let unwinding = Unwinding::start(unwinder, source == Source::Hooks && !jemalloc_stacks);
-        let collector: &'static Self = Box::leak(Box::new(Self::new(limits, source, unwinding, options)?));
+        let keep_stacks = source == Source::Hooks && !jemalloc_stacks && !options.reads_stacks();
+        let collector: &'static Self = Box::leak(Box::new(Self::new(limits, source, unwinder, keep_stacks, options)?));
         if source == Source::Hooks {
             hooks::install(collector)?;
         }
         // Only now: a sample that comes before the hooks would be missing for ever.
-        Profiling::set_active(true)?;
+        collector.set_active(true)?;
         Ok(ONLY.get_or_init(|| collector))
     }
 
-    fn new(limits: Limits, source: Source, unwinding: Unwinding, options: ProfilingOptions) -> Result<Self> {
+    fn new(
+        limits: Limits,
+        source: Source,
+        unwinder: Unwinder,
+        keep_stacks: bool,
+        options: ProfilingOptions,
+    ) -> Result<Self> {
         let stacks = StackTable::new(limits.stacks)
             .map_err(|error| Error::io("reserving address space for the stack table", error))?;
         let collector = Self {
@@ -145,8 +154,11 @@ impl Collector {
             rescales: AtomicU64::new(0),
             switched: [AtomicU64::new(0), AtomicU64::new(0)],
             fork: ForkMark::new().map_err(|error| Error::io("preparing for forks of the process", error))?,
-            unwinding,
-            capturing: Mutex::new(()),
+            // Last: it is seen by all of the process.
+            unwinding: Unwinding::start(unwinder),
+            keep_stacks,
+            capturing: Mutex::default(),
+            scratch_bytes: AtomicU64::new(0),
         };
         if !options.all_threads {
             collector.set_partial(Partial::SOME_THREADS);
@@ -203,9 +215,9 @@ impl Collector {
         if self.is_quiet() {
             return Err(Self::forked());
         }
-        let _one_at_a_time = self.capturing.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut scratch = self.capturing.lock().unwrap_or_else(PoisonError::into_inner);
         let mut capture = match self.source {
-            Source::Hooks => self.copy_live_set(end_epoch, told_apart),
+            Source::Hooks => self.copy_live_set(&mut scratch, end_epoch, told_apart),
             Source::Dump => dump::capture(&self.stacks, self.interval)?,
         };
         // Twice: what is off now was so before this moment, and will be after it.
@@ -216,13 +228,14 @@ impl Collector {
         Ok(capture)
     }
 
-    fn copy_live_set(&self, end_epoch: bool, told_apart: &[u32]) -> Capture {
+    fn copy_live_set(&self, scratch: &mut Scratch, end_epoch: bool, told_apart: &[u32]) -> Capture {
         let epoch = if end_epoch { self.live.advance_epoch() } else { self.live.epoch() };
         // Room for all at once, with what is added meanwhile: growing would copy, and leave the copies behind.
-        let mut copy = LiveCopy::new(self.live.len() as usize * 9 / 8 + 1024, told_apart, epoch);
+        let mut copy = LiveCopy::new(scratch, self.live.len() as usize * 9 / 8 + 1024, told_apart, epoch);
         self.live.copy(&mut copy);
         // After the walk: an object that is in it has been counted.
         let (cohorts, whole) = copy.cohorts(self.stacks.len() as usize + 1, self.interval);
+        self.scratch_bytes.store(scratch.bytes(), Ordering::Relaxed);
         let mut allocated = Totals::default();
         let totals = self.stacks.totals().inspect(|totals| allocated += *totals);
         let totals = PackedTotals::pack(self.stacks.len() as usize, totals);
@@ -248,7 +261,11 @@ impl Collector {
 
     /// Estimate of the resident bytes of the tables.
     pub(crate) fn tables_bytes(&self) -> u64 {
-        self.live.resident_bytes_estimate() + self.stacks.resident_bytes_estimate() + self.unwinding.table_bytes()
+        let scratch = self.scratch_bytes.load(Ordering::Relaxed);
+        self.live.resident_bytes_estimate()
+            + self.stacks.resident_bytes_estimate()
+            + self.unwinding.table_bytes()
+            + scratch
     }
 
     /// Every object of the live set, with the numbers of their stacks: what the tests compare with an oracle.
@@ -259,9 +276,15 @@ impl Collector {
     /// Stops sampling. Frees of what is alive are still noted, so the live set stays true for what is in it.
     pub(crate) fn pause(&self) -> Result<()> {
         self.switched[0].fetch_add(1, Ordering::Relaxed);
-        Profiling::set_active(false)?;
+        self.set_active(false)?;
         self.note_pause();
         Ok(())
+    }
+
+    /// While heapward does not sample, whoever else does has jemalloc's stacks.
+    fn set_active(&self, active: bool) -> Result<()> {
+        self.unwinding.keep_stacks(active && self.keep_stacks);
+        Profiling::set_active(active).inspect_err(|_| self.unwinding.keep_stacks(false))
     }
 
     /// Until what is returned is dropped, libgcc's unwinder walks with SIGPROF held back: it must not be interrupted by a
@@ -291,7 +314,7 @@ impl Collector {
         // What was off until now is a gap for the next moment too, whatever the last one saw.
         self.check();
         self.switched[1].fetch_add(1, Ordering::Relaxed);
-        Profiling::set_active(true)
+        self.set_active(true)
     }
 
     /// How often somebody asked for sampling to stop, and to go on.

@@ -6,12 +6,42 @@ use super::stack_table::StackId;
 use super::usable_size::UsableSize;
 use crate::profile::{CohortRow, Cohorts, SMALL_BYTES, SampleInterval, Sums, Whole};
 
-/// A copy of the live set: eight bytes an object, which sort as cohorts do.
-pub(super) struct LiveCopy<'t> {
+/// What a copy is made in, kept from one to the next: the next is made when memory is short.
+#[derive(Default)]
+pub(super) struct Scratch {
     /// Stack, birth and size of each object: see [`SIZE_BITS`].
     rows: Vec<u64>,
     /// Stack, epoch and size of the objects of one shard, as they come.
     shard: Vec<(u32, u32, UsableSize)>,
+    by_stack: ByStack,
+}
+
+impl Scratch {
+    /// Empty, with room for `objects`, and not for many times as many.
+    fn empty(&mut self, objects: usize) {
+        self.rows.clear();
+        self.shard.clear();
+        self.rows.shrink_to(objects.saturating_mul(KEPT));
+        self.rows.reserve(objects);
+        self.by_stack.cells.clear();
+        self.by_stack.cells.shrink_to(objects.saturating_mul(KEPT));
+    }
+
+    /// The memory that it takes.
+    pub(super) fn bytes(&self) -> u64 {
+        let cells = self.by_stack.ends.capacity() + self.by_stack.cells.capacity();
+        (self.rows.capacity() * size_of::<u64>()
+            + self.shard.capacity() * size_of::<(u32, u32, UsableSize)>()
+            + cells * size_of::<u32>()) as u64
+    }
+}
+
+/// So many times what was needed last is kept.
+const KEPT: usize = 4;
+
+/// A copy of the live set: eight bytes an object, which sort as cohorts do.
+pub(super) struct LiveCopy<'t> {
+    scratch: &'t mut Scratch,
     sizes: Sizes,
     births: Births<'t>,
 }
@@ -25,26 +55,22 @@ const SIZE_BITS: u32 = 20;
 impl<'t> LiveCopy<'t> {
     /// With room for `objects`, of those born in `epoch` at the latest. Births between two of the epochs that are
     /// `told_apart` are one.
-    pub(super) fn new(objects: usize, told_apart: &'t [u32], epoch: u32) -> Self {
-        Self {
-            rows: Vec::with_capacity(objects),
-            shard: Vec::new(),
-            sizes: Sizes::default(),
-            births: Births::new(told_apart, epoch),
-        }
+    pub(super) fn new(scratch: &'t mut Scratch, objects: usize, told_apart: &'t [u32], epoch: u32) -> Self {
+        scratch.empty(objects);
+        Self { scratch, sizes: Sizes::default(), births: Births::new(told_apart, epoch) }
     }
 
     /// Adds an object. Runs under a lock of the live set: what takes time or room is left for [`LiveCopy::next_shard`].
     pub(super) fn add(&mut self, stack: StackId, epoch: u32, usable: UsableSize) {
         // What was born after the epoch ended belongs to the next snapshot.
         if epoch <= self.births.last {
-            self.shard.push((stack.0, epoch, usable));
+            self.scratch.shard.push((stack.0, epoch, usable));
         }
     }
 
     /// Takes up what was added so far, and makes room for `objects` more.
     pub(super) fn next_shard(&mut self, objects: usize) {
-        let Self { rows, shard, sizes, births } = self;
+        let Self { scratch: Scratch { rows, shard, .. }, sizes, births } = self;
         // Many are born in the same epoch as the one before.
         let mut last = (births.last, births.place(births.last));
         rows.extend(shard.drain(..).map(|(stack, epoch, usable)| {
@@ -60,40 +86,34 @@ impl<'t> LiveCopy<'t> {
     /// What the copied objects make, of stacks with numbers below `stacks`, and all of them together, but for what was allocated.
     pub(super) fn cohorts(mut self, stacks: usize, interval: SampleInterval) -> (Cohorts, Whole) {
         self.next_shard(0);
-        let Self { rows, sizes, births, .. } = self;
+        let Self { scratch: Scratch { rows, by_stack, .. }, sizes, births } = self;
         let sizes: Vec<u64> = sizes.usable.iter().map(|size| size.bytes()).collect();
         let weights: Vec<Sums> = sizes.iter().map(|&usable| interval.weigh(usable)).collect();
-        // By birth, then size.
-        let mut counts = vec![0u32; (births.told_apart.len() + 1) * weights.len()];
+        let mut born = vec![Sums::default(); births.told_apart.len() + 1];
+        let mut whole = Whole::default();
         let (mut holding, mut last) = (0, None);
         let objects = rows.len();
-        let sorted = ByStack::sort(rows, stacks);
-        let rows = sorted.runs().map(|(stack, cell, objects)| {
+        by_stack.sort(rows, stacks);
+        let rows = by_stack.runs().map(|(stack, cell, objects)| {
             let (birth, weight) = (cell >> SIZE_BITS, cell & ((1 << SIZE_BITS) - 1));
-            counts[birth as usize * weights.len() + weight as usize] += objects;
+            let sums = weights[weight as usize].times(objects);
+            born[birth as usize] += sums;
+            if sizes[weight as usize] < SMALL_BYTES {
+                whole.small += sums;
+            }
             holding += usize::from(last.replace(stack) != Some(stack));
             CohortRow { stack, epoch: births.epoch(birth), weight, objects }
         });
         let cohorts = Cohorts::pack(objects, rows, weights.clone());
-        let mut whole = Whole { stacks: holding, ..Whole::default() };
-        for (counts, birth) in counts.chunks(weights.len().max(1)).zip(0..) {
-            let mut born = Sums::default();
-            for ((&count, &usable), weight) in counts.iter().zip(&sizes).zip(&weights) {
-                let sums = weight.times(count);
-                born += sums;
-                if usable < SMALL_BYTES {
-                    whole.small += sums;
-                }
-            }
-            if born.objects > 0 {
-                whole.births.push((births.epoch(birth), born));
-            }
-        }
+        whole.stacks = holding;
+        whole.births =
+            (0..).zip(born).filter(|(_, born)| born.objects > 0).map(|(at, born)| (births.epoch(at), born)).collect();
         (cohorts, whole)
     }
 }
 
 /// Rows by stack; of each, birth and size in order.
+#[derive(Default)]
 struct ByStack {
     /// Where the cells of each stack end.
     ends: Vec<u32>,
@@ -104,34 +124,35 @@ struct ByStack {
 impl ByStack {
     /// Of rows with stacks below `stacks`; any other is left out. Stacks are numbered without holes, so they are counted and
     /// not compared: a comparing sort took a quarter of a snapshot.
-    fn sort(rows: Vec<u64>, stacks: usize) -> Self {
+    fn sort(&mut self, rows: &[u64], stacks: usize) {
         let stack = |row: u64| (row >> 32) as usize;
-        let mut ends = vec![0u32; stacks];
-        for &row in &rows {
+        let Self { ends, cells } = self;
+        ends.clear();
+        ends.resize(stacks, 0);
+        for &row in rows {
             if let Some(count) = ends.get_mut(stack(row)) {
                 *count += 1;
             }
         }
         let mut start = 0;
-        for end in &mut ends {
+        for end in ends.iter_mut() {
             start += std::mem::replace(end, start);
         }
-        let mut cells = vec![0u32; start as usize];
-        for &row in &rows {
+        cells.clear();
+        cells.resize(start as usize, 0);
+        for &row in rows {
             if let Some(end) = ends.get_mut(stack(row)) {
                 cells[*end as usize] = row as u32;
                 *end += 1;
             }
         }
-        drop(rows);
         let mut start = 0;
-        for &end in &ends {
+        for &end in ends.iter() {
             if end - start > 1 {
                 cells[start as usize..end as usize].sort_unstable();
             }
             start = end;
         }
-        Self { ends, cells }
     }
 
     /// Stack, birth and size, and how many objects have these.
@@ -239,7 +260,12 @@ mod tests {
 
     #[test]
     fn a_copy_has_a_row_for_each_stack_birth_and_size() {
-        let mut copy = LiveCopy::new(0, &[3], 5);
+        let mut scratch = Scratch::default();
+        // As another copy left it.
+        scratch.rows.push(u64::MAX);
+        scratch.shard.push((1, 1, UsableSize::of(16).unwrap()));
+        scratch.by_stack.sort(&[1, 2, 3], 10);
+        let mut copy = LiveCopy::new(&mut scratch, 0, &[3], 5);
         let objects =
             [(7, 1, 64), (9, 5, 32), (7, 4, 64), (7, 3, 64), (7, 0, 16), (7, 6, 64), (1, 2, 1 << 40), (7, 4, 64)];
         for shard in objects.chunks(3) {

@@ -51,8 +51,8 @@ pub(crate) struct NewObject {
 #[derive(Debug)]
 struct Entry {
     address: u64,
-    /// `milliseconds << 16 | bytes that were not asked for`. More than 64 KiB of those are told as so many: jemalloc rounds
-    /// up to pages at most.
+    /// `milliseconds << 16 | bytes that were not asked for`. More than 64 KiB of those are told as so many: by default
+    /// jemalloc rounds up to pages at most.
     birth_and_unused: u64,
     usable: UsableSize,
     stack: StackId,
@@ -60,6 +60,8 @@ struct Entry {
     /// Rises with every entry of the shard, and begins anew after 2^32.
     order: u32,
 }
+
+const _: () = assert!(size_of::<Entry>() == 32);
 
 impl Entry {
     fn object(&self) -> LiveObject {

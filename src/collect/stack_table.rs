@@ -36,6 +36,8 @@ const OBJECT_FRACTION: u64 = 4096;
 /// Of most systems; where pages are larger, more is resident than the estimate says.
 const PAGE_BYTES: f64 = 4096.0;
 
+const RECORDS_PER_PAGE: usize = PAGE_BYTES as usize / size_of::<Record>();
+
 /// Room for the frames of a stack, on average.
 const FRAMES_PER_STACK: usize = 64;
 
@@ -81,6 +83,8 @@ impl StackTable {
 
     /// The number of `frames`, given at its first sight; [`OVERFLOW`] when there is no more room.
     pub(crate) fn intern(&self, frames: &[u64]) -> StackId {
+        // As deep as a record can say.
+        let frames = frames.get(..0xffff).unwrap_or(frames);
         let hash = hash_stack(frames);
         let tag = hash >> 32;
         let mask = self.index.len() - 1;
@@ -176,7 +180,12 @@ impl StackTable {
     /// What every stack allocated in all, for those that allocated at all.
     pub(crate) fn totals(&self) -> impl Iterator<Item = crate::profile::Totals> {
         let used = self.next_record.load(Ordering::Acquire).min(self.records.len() as u64) as usize;
-        self.records[..used].iter().enumerate().filter_map(|(id, record)| {
+        // A page of records is asked for at once: one after the other, each would be waited for.
+        let is_used =
+            |page: &&[Record]| page.iter().fold(0, |any, record| any | record.objects.load(Ordering::Relaxed)) > 0;
+        let pages = self.records[..used].chunks(RECORDS_PER_PAGE).zip((0..).step_by(RECORDS_PER_PAGE));
+        let records = pages.filter(move |(page, _)| is_used(page)).flat_map(|(page, first)| page.iter().zip(first..));
+        records.filter_map(|(record, id): (&Record, usize)| {
             let objects = record.objects.load(Ordering::Acquire);
             (objects > 0).then(|| crate::profile::Totals {
                 stack: id as u32,

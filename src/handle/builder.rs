@@ -188,7 +188,9 @@ impl Builder {
     }
 
     /// Whether jemalloc's own dumps (`prof.dump`, and what reads them) tell stacks. Otherwise jemalloc is told that all are one
-    /// frame, `heapward_keeps_the_stacks`, which spares it the work, the memory and a lock of all threads.
+    /// frame, `heapward_keeps_the_stacks`, which spares it the work, the memory and a lock of all threads. It gets them
+    /// anyway where it sampled before heapward did, where it keeps a record of recent allocations
+    /// (`prof_recent_alloc_max`), and while heapward does not sample.
     /// Default `false`; variable `HEAPWARD_JEMALLOC_STACKS`.
     pub fn jemalloc_stacks(mut self, on: bool) -> Self {
         self.config.jemalloc_stacks = on;

@@ -243,7 +243,7 @@ fn health(shared: &Shared, parts: &Parts) -> Result<Answer> {
 fn memory(shared: &Shared, parts: &Parts) -> Result<Answer> {
     no_parameters(parts)?;
     if accept(parts).contains("text/plain") {
-        return Ok(answer::text(StatusCode::OK, rules_text(&shared.status())));
+        return Ok(answer::text(StatusCode::OK, rules_text(&shared.status().clone())));
     }
     Ok(answer::json(StatusCode::OK, &MemoryReport::of(shared)))
 }
@@ -421,6 +421,9 @@ async fn flamegraph(shared: &Arc<Shared>, parts: &Parts, base: Option<Selector>,
         };
         let base = base.map(find).transpose()?;
         let (later, shown) = find(later)?;
+        if let Some((base, _)) = &base {
+            shared.check_comparable(*base, later)?;
+        }
         let profile = shared.profile(later, namer)?;
         let by = SAMPLE_TYPES.get(options.by).map_or("", |sample_type| sample_type.name);
         let when = super::json::time(profile.time);

@@ -64,6 +64,12 @@ impl Out<'_> {
         self.bytes("process_rss", "Resident set size of this process", Some(process.rss))?;
         self.bytes("process_virtual", "Address space of this process", Some(process.virtual_size))?;
         self.bytes("process_swap", "Memory of this process that is swapped out", process.swap)?;
+        self.bytes("process_anonymous", "RSS that no file is behind", process.anonymous)?;
+        self.bytes("process_files", "RSS that is pages of files", process.files)?;
+        self.bytes("process_shared_memory", "RSS that is shared memory", process.shared_memory)?;
+        if let Some(threads) = process.threads {
+            self.gauge("process_threads", "Threads of this process", threads)?;
+        }
         let allocator = reading.allocator;
         self.bytes(
             "allocator_allocated",
@@ -79,6 +85,26 @@ impl Out<'_> {
             allocator.map(|a| a.retained),
         )?;
         self.bytes("allocator_metadata", "jemalloc's own tables", allocator.map(|a| a.metadata))?;
+        self.bytes(
+            "allocator_metadata_index",
+            "Of jemalloc's own tables, the index from address to extent",
+            allocator.and_then(|a| a.metadata_index),
+        )?;
+        self.bytes(
+            "allocator_dirty",
+            "Unused pages that jemalloc has not given back yet",
+            allocator.and_then(|a| a.dirty),
+        )?;
+        self.bytes(
+            "allocator_muzzy",
+            "Pages that the kernel may take back from jemalloc",
+            allocator.and_then(|a| a.muzzy),
+        )?;
+        self.bytes(
+            "allocator_thread_caches",
+            "Freed, and kept by threads for their next allocations",
+            allocator.and_then(|a| a.thread_caches),
+        )?;
         self.bytes("cgroup_limit", "Smallest memory limit of the control groups above", reading.cgroup.limit)?;
         self.bytes(
             "cgroup_usage",

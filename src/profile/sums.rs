@@ -24,8 +24,8 @@ impl Sums {
     pub(crate) fn times(self, count: u32) -> Self {
         let factor = f64::from(count);
         Self {
-            objects: self.objects * u64::from(count),
-            bytes: self.bytes * u64::from(count),
+            objects: self.objects.saturating_mul(count.into()),
+            bytes: self.bytes.saturating_mul(count.into()),
             estimated_objects: self.estimated_objects * factor,
             estimated_bytes: self.estimated_bytes * factor,
             variance_objects: self.variance_objects * factor,
@@ -36,8 +36,9 @@ impl Sums {
 
 impl AddAssign for Sums {
     fn add_assign(&mut self, other: Self) {
-        self.objects += other.objects;
-        self.bytes += other.bytes;
+        // A file may say anything.
+        self.objects = self.objects.saturating_add(other.objects);
+        self.bytes = self.bytes.saturating_add(other.bytes);
         self.estimated_objects += other.estimated_objects;
         self.estimated_bytes += other.estimated_bytes;
         self.variance_objects += other.variance_objects;

@@ -147,6 +147,14 @@ impl Shared {
         }
     }
 
+    /// An error where two heaps cannot be compared: another build's stacks are others.
+    pub(crate) fn check_comparable(&self, base: Heap, later: Heap) -> Result<()> {
+        match base {
+            Heap::Earlier(..) => self.moments_and_stacks(base, later).map(drop),
+            _ => Ok(()),
+        }
+    }
+
     /// The heaps `base` and `later`, with stacks that have the same numbers in both.
     pub(super) fn moments_and_stacks(&self, base: Heap, later: Heap) -> Result<(Moment, Moment, Stacks)> {
         let Heap::Earlier(base_run, base_selector) = base else {

@@ -27,6 +27,15 @@ pub(crate) struct ProfilingOptions {
     pub(crate) active: bool,
     /// Whether new threads are sampled without asking for it.
     pub(crate) all_threads: bool,
+    /// Whether jemalloc keeps a record of the last allocations (`opt.prof_recent_alloc_max`).
+    pub(crate) recent: bool,
+}
+
+impl ProfilingOptions {
+    /// Whether somebody may read jemalloc's stacks: who had it sample before heapward did, and its record of allocations.
+    pub(crate) fn reads_stacks(&self) -> bool {
+        self.active || self.recent
+    }
 }
 
 /// The switches of jemalloc's profiler, of which there is one a process.
@@ -60,6 +69,7 @@ impl Profiling {
             interval,
             active: Self::is_active(),
             all_threads: read::<bool>(b"prof.thread_active_init\0").unwrap_or(true),
+            recent: read::<isize>(b"opt.prof_recent_alloc_max\0").is_ok_and(|most| most != 0),
         })
     }
 

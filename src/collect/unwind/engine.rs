@@ -40,19 +40,19 @@ pub(super) struct Engine {
     /// Whether frame pointers gave another stack than the rules, and are no longer followed.
     disproved: AtomicBool,
     /// Whether stacks are kept from jemalloc: see [`handover`].
-    keeps_stacks: bool,
+    keeps_stacks: AtomicBool,
 }
 
 impl Engine {
     /// Of what is loaded now.
-    pub(super) fn new(keeps_stacks: bool) -> Result<Self> {
+    pub(super) fn new() -> Result<Self> {
         let here = Self::new as *const () as u64;
         let program = loaded_code().into_iter().flat_map(|file| file.code).find(|code| code.contains(&here));
         Ok(Self {
             rules: Rules::new()?,
             program: program.unwrap_or_default(),
             disproved: AtomicBool::new(false),
-            keeps_stacks,
+            keeps_stacks: AtomicBool::new(false),
         })
     }
 
@@ -64,6 +64,11 @@ impl Engine {
     fn installed() -> Option<&'static Self> {
         // SAFETY: null, or the `&'static Engine` that `install` stored.
         unsafe { ENGINE.load(Ordering::Acquire).as_ref() }
+    }
+
+    /// Whether stacks are kept from jemalloc from now on. One that is on its way is taken as it was left.
+    pub(super) fn set_keeps_stacks(&self, keeps: bool) {
+        self.keeps_stacks.store(keeps, Ordering::Relaxed);
     }
 
     /// Whether frame pointers were found out to lie.
@@ -199,7 +204,7 @@ fn fill(
     match Engine::installed() {
         Some(engine) if !hooks::is_quiet() => {
             walk(engine, from, &mut found);
-            keep = engine.keeps_stacks;
+            keep = engine.keeps_stacks.load(Ordering::Relaxed);
         }
         _ => {
             found.push(from.pc);
@@ -238,7 +243,7 @@ pub(super) mod tests {
 
     #[test]
     fn frame_pointers_that_lie_are_found_out() {
-        let engine: &'static Engine = Box::leak(Box::new(Engine::new(true).unwrap()));
+        let engine: &'static Engine = Box::leak(Box::new(Engine::new().unwrap()));
         // As most builds are; one with frame pointers throughout has nothing to find out.
         let lie = self_test::judge(engine).frame_pointers.is_err();
         assert!(!engine.is_disproved());

@@ -78,8 +78,7 @@ pub(crate) struct UnwindFigures {
 
 impl Unwinding {
     /// Tries them out, and has jemalloc use the best that works from `asked` on.
-    /// `keep_stacks` from jemalloc, which is told one frame for all.
-    pub(super) fn start(asked: Unwinder, keep_stacks: bool) -> Self {
+    pub(super) fn start(asked: Unwinder) -> Self {
         let mut unwinding = Self {
             asked,
             chosen: Unwinder::Jemalloc,
@@ -90,7 +89,7 @@ impl Unwinding {
         let not_asked = || Err(format!("not tried: {asked} was asked for (HEAPWARD_UNWINDER)"));
         let verdict = match asked {
             Unwinder::Jemalloc => Verdict { rules: not_asked(), frame_pointers: not_asked() },
-            _ => unwinding.judge(keep_stacks),
+            _ => unwinding.judge(),
         };
         let frame_pointers = if asked == Unwinder::EhFrame { not_asked() } else { verdict.frame_pointers };
         let tried = [(Unwinder::FramePointers, frame_pointers), (Unwinder::EhFrame, verdict.rules)];
@@ -103,7 +102,7 @@ impl Unwinding {
         unwinding
     }
 
-    fn judge(&mut self, keep_stacks: bool) -> Verdict {
+    fn judge(&mut self) -> Verdict {
         let refuse = |reason: String| Verdict { rules: Err(reason.clone()), frame_pointers: Err(reason) };
         if !entry::SUPPORTED {
             return refuse(format!("there is none for this processor ({})", std::env::consts::ARCH));
@@ -111,7 +110,7 @@ impl Unwinding {
         if !Profiling::has_backtrace_hook() {
             return refuse("this jemalloc lets no other unwinder in (experimental.hooks.prof_backtrace)".to_owned());
         }
-        match Engine::new(keep_stacks) {
+        match Engine::new() {
             Ok(engine) => {
                 let engine: &'static Engine = Box::leak(Box::new(engine));
                 self.engine = Some(engine);
@@ -134,6 +133,14 @@ impl Unwinding {
         })?;
         self.chosen = unwinder;
         Ok(())
+    }
+
+    /// Has stacks kept from jemalloc, which is told one frame for all, or given to it again. jemalloc's own unwinder always
+    /// gives them.
+    pub(super) fn keep_stacks(&self, keep: bool) {
+        if let Some(engine) = self.engine() {
+            engine.set_keeps_stacks(keep);
+        }
     }
 
     /// The engine, where it is in use.

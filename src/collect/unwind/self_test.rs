@@ -196,7 +196,7 @@ mod tests {
 
     #[test]
     fn the_chain_is_known_and_the_tables_bring_it_back() {
-        let engine: &'static Engine = Box::leak(Box::new(Engine::new(true).unwrap()));
+        let engine: &'static Engine = Box::leak(Box::new(Engine::new().unwrap()));
         let verdict = judge(engine);
         assert_eq!(verdict.rules, Ok(()));
         // One frame less, and it is no longer the known chain.

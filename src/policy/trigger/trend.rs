@@ -65,10 +65,10 @@ pub(crate) enum Outlook {
 }
 
 impl Outlook {
-    /// When the limit would be reached.
+    /// When the limit is reached, where that can be believed.
     pub(super) fn time_left(&self) -> Option<Duration> {
         match *self {
-            Self::TooFar { within } | Self::Reaches { within } => Some(within),
+            Self::Reaches { within } => Some(within),
             _ => None,
         }
     }

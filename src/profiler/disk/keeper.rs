@@ -27,6 +27,7 @@ struct Keeper {
 
 /// Runs until heapward is to end, and then writes what is left.
 pub(crate) fn run(wakes: &Receiver<()>, shared: &Arc<Shared>) {
+    let _running = Running::begin(shared);
     let panicked = || shared.status().panics += 1;
     let Some(mut keeper) = threads::outlive("preparing to write snapshots", || Keeper::begin(shared), panicked) else {
         return;
@@ -38,8 +39,27 @@ pub(crate) fn run(wakes: &Receiver<()>, shared: &Arc<Shared>) {
             Err(RecvTimeoutError::Disconnected) => return,
         }
     }
+    // First: whoever ends heapward waits for that alone.
+    threads::outlive("noting how this run ends", || keeper.note(), panicked);
+    shared.disk().set_noted();
     keeper.retry = None;
     threads::outlive("writing snapshots", || keeper.turn(), panicked);
+}
+
+/// Says that there is a thread, for as long as there is.
+struct Running<'s>(&'s Shared);
+
+impl<'s> Running<'s> {
+    fn begin(shared: &'s Shared) -> Self {
+        shared.disk().set_has_thread(true);
+        Self(shared)
+    }
+}
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        self.0.disk().set_has_thread(false);
+    }
 }
 
 impl Keeper {
@@ -78,7 +98,11 @@ impl Keeper {
                 }
             }
         }
-        self.store.note(&shared, self.done);
+        self.note();
+    }
+
+    fn note(&mut self) {
+        self.store.note(&self.shared, self.done);
     }
 
     fn worked(&mut self) {

@@ -9,10 +9,9 @@ mod survey;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Condvar, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use self::note::Note;
 pub(crate) use self::set_aside::SetAside;
 pub(crate) use self::survey::{RunOnDisk, Survey};
 use super::{DEFAULT_PROFILES_DIR, ProfilesDir};
@@ -31,14 +30,28 @@ pub(crate) struct Disk {
     is_named: bool,
     /// As soon as the folder was looked into.
     run: OnceLock<RunId>,
-    /// What this run leaves for the next one.
-    note: Mutex<Option<Note>>,
+    /// How this run ends, for its thread to note.
+    ending: Mutex<Ending>,
+    noted: Condvar,
     /// The ring is the queue: this only says that there is something in it.
     wake: SyncSender<()>,
     figures: Figures,
     /// The last failure, while it lasts.
     error: Mutex<Option<String>>,
 }
+
+/// How the run ends.
+#[derive(Debug, Default)]
+struct Ending {
+    /// Whether there is a thread that would note it.
+    has_thread: bool,
+    said: Option<How>,
+    is_noted: bool,
+}
+
+/// So long whoever ends heapward waits for that to be noted: a file is written to without waiting for the disk, unless the disk
+/// hangs, and then the next run says that this one ended without a word.
+const NOTE_PATIENCE: Duration = Duration::from_millis(250);
 
 #[derive(Debug, Default)]
 struct Figures {
@@ -91,7 +104,8 @@ impl Disk {
             folder,
             is_named,
             run: OnceLock::new(),
-            note: Mutex::new(None),
+            ending: Mutex::default(),
+            noted: Condvar::new(),
             wake,
             figures: Figures::default(),
             error: Mutex::new(None),
@@ -124,16 +138,31 @@ impl Disk {
         *self.error.lock().unwrap_or_else(PoisonError::into_inner) = error;
     }
 
-    fn note(&self) -> MutexGuard<'_, Option<Note>> {
-        self.note.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Has it noted that this run ends on purpose. Touches no disk, and waits for one no longer than [`NOTE_PATIENCE`].
+    pub(super) fn end(&self) {
+        let mut ending = self.ending.lock().unwrap_or_else(PoisonError::into_inner);
+        ending.said = Some(if std::thread::panicking() { How::Panic } else { How::Clean });
+        self.wake();
+        let is_open = |ending: &mut Ending| ending.has_thread && !ending.is_noted;
+        // Poisoned by nobody: nothing panics under it.
+        drop(self.noted.wait_timeout_while(ending, NOTE_PATIENCE, is_open));
     }
 
-    /// Notes that this run ends on purpose: in the kernel's cache, unless the disk hangs.
-    pub(super) fn end(&self) {
-        let said = if std::thread::panicking() { How::Panic } else { How::Clean };
-        if let Some(note) = &mut *self.note() {
-            note.say(said);
-        }
+    /// For the thread that notes it: from now on, or no longer.
+    fn set_has_thread(&self, has_thread: bool) {
+        self.ending.lock().unwrap_or_else(PoisonError::into_inner).has_thread = has_thread;
+        self.noted.notify_all();
+    }
+
+    /// How the run ends, if it was said.
+    fn said(&self) -> Option<How> {
+        self.ending.lock().unwrap_or_else(PoisonError::into_inner).said
+    }
+
+    /// It was noted, or cannot be.
+    fn set_noted(&self) {
+        self.ending.lock().unwrap_or_else(PoisonError::into_inner).is_noted = true;
+        self.noted.notify_all();
     }
 
     pub(crate) fn figures(&self) -> DiskFigures {

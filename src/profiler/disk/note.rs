@@ -2,7 +2,6 @@
 
 use std::io;
 
-use crate::policy::How;
 use crate::snapshot::{RunFacts, RunId, RunRecord, write_facts, write_record};
 use crate::system::{Folder, FolderFile};
 
@@ -60,12 +59,6 @@ impl Note {
         let mut buffer = [0; 512];
         let at = write_record(&self.last, &mut buffer);
         self.file.write_at(&buffer, at)
-    }
-
-    /// Notes how the run ends; what is noted later does not change that.
-    pub(super) fn say(&mut self, how: How) {
-        // Where that fails, the next run tells that this one ended without a word.
-        let _ = self.write(|record| record.said = record.said.or(Some(how)));
     }
 
     pub(super) fn last(&self) -> RunRecord {

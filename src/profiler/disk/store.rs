@@ -42,6 +42,8 @@ pub(super) struct Store {
     judged: Vec<OnDisk>,
     removed: Vec<usize>,
     last_millis: u64,
+    /// What this run leaves for the next one.
+    note: Option<Note>,
     last_record: Option<RunRecord>,
 }
 
@@ -86,6 +88,7 @@ impl Store {
             removed: Vec::with_capacity(USUAL_FILES),
             last_millis: 0,
             last_record: None,
+            note: None,
         }
     }
 
@@ -102,11 +105,8 @@ impl Store {
         let run = *disk.run.get_or_init(|| RunId { number: survey.next_number(), ..self.facts.run });
         (self.facts.run, self.text.run) = (run, run);
         self.temporary = format!(".{run}.tmp");
-        {
-            let mut note = disk.note();
-            let last = note.take().map(|note| note.last()).or(self.last_record);
-            *note = Some(Note::make(&folder, &self.facts, last)?);
-        }
+        let last = self.note.take().map(|note| note.last()).or(self.last_record);
+        self.note = Some(Note::make(&folder, &self.facts, last)?);
         for name in &survey.temporary {
             // One that stays is found again.
             let _ = folder.remove(name);
@@ -123,6 +123,7 @@ impl Store {
         self.check(shared, &folder);
         self.files.extend(survey.own);
         self.folder = Some(folder);
+        self.forget_runs();
         self.tell(shared);
         Ok(())
     }
@@ -232,14 +233,15 @@ impl Store {
         let reading = shared.status().reading;
         let last_snapshot = shared.history().last_id();
         let oom_kills = self.oom.as_ref().and_then(OomCounter::read);
-        let mut note = shared.disk().note();
-        if let Some(note) = &mut *note {
+        let said = shared.disk().said();
+        if let Some(note) = &mut self.note {
             // What cannot be noted now can be later; the snapshots tell whether the disk works.
             let _ = note.write(|record| {
                 record.time = SystemTime::now();
                 record.reading = reading.or(record.reading);
                 record.oom_kills = oom_kills.or(record.oom_kills);
                 (record.last_snapshot, record.last_written) = (last_snapshot, last_written);
+                record.said = record.said.or(said);
             });
             self.last_record = Some(note.last());
         }

@@ -221,6 +221,12 @@ impl<'b> Take<'b> {
         if number.is_finite() { Ok(number) } else { Err(self.wrong("a figure is not finite")) }
     }
 
+    /// The same, zero or above.
+    fn positive(&mut self) -> Result<f64> {
+        let number = self.f64()?;
+        if number >= 0.0 { Ok(number) } else { Err(self.wrong("a figure is below zero")) }
+    }
+
     pub(crate) fn flag(&mut self) -> Result<bool> {
         match self.byte()? {
             0 => Ok(false),
@@ -262,10 +268,10 @@ impl<'b> Take<'b> {
         Ok(Sums {
             objects: self.u64()?,
             bytes: self.u64()?,
-            estimated_objects: self.f64()?,
-            estimated_bytes: self.f64()?,
-            variance_objects: self.f64()?,
-            variance_bytes: self.f64()?,
+            estimated_objects: self.positive()?,
+            estimated_bytes: self.positive()?,
+            variance_objects: self.positive()?,
+            variance_bytes: self.positive()?,
         })
     }
 
