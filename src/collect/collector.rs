@@ -186,9 +186,10 @@ impl Collector {
     pub(super) fn sampled(&self, address: u64, requested: u64, usable: u64, frames: &[u64]) {
         let stack = self.stacks.intern(frames);
         // Counted before it is alive: what is in use never exceeds what was allocated.
-        self.stacks.count(stack, &self.interval.weigh(usable));
+        let weight = self.live.weigh(usable);
+        self.stacks.count(stack, &weight);
         let birth_millis = self.clock.elapsed_millis();
-        self.live.insert(&NewObject { address, requested, usable, birth_millis, stack });
+        self.live.insert(&NewObject { address, requested, usable, birth_millis, stack, weight });
     }
 
     /// Called inside `free`.

@@ -51,6 +51,7 @@ pub(super) struct LiveCopy<'t> {
 /// has 4,096 snapshots.
 const BIRTH_BITS: u32 = 32 - SIZE_BITS;
 const SIZE_BITS: u32 = 20;
+const SIZE_MASK: u32 = (1 << SIZE_BITS) - 1;
 
 impl<'t> LiveCopy<'t> {
     /// With room for `objects`, of those born in `epoch` at the latest. Births between two of the epochs that are
@@ -89,26 +90,73 @@ impl<'t> LiveCopy<'t> {
         let Self { scratch: Scratch { rows, by_stack, .. }, sizes, births } = self;
         let sizes: Vec<u64> = sizes.usable.iter().map(|size| size.bytes()).collect();
         let weights: Vec<Sums> = sizes.iter().map(|&usable| interval.weigh(usable)).collect();
-        let mut born = vec![Sums::default(); births.told_apart.len() + 1];
-        let mut whole = Whole::default();
+        let mut parts = Parts::new(&sizes, &weights, births.told_apart.len() + 1);
         let (mut holding, mut last) = (0, None);
         let objects = rows.len();
         by_stack.sort(rows, stacks);
         let rows = by_stack.runs().map(|(stack, cell, objects)| {
-            let (birth, weight) = (cell >> SIZE_BITS, cell & ((1 << SIZE_BITS) - 1));
-            let sums = weights[weight as usize].times(objects);
-            born[birth as usize] += sums;
-            if sizes[weight as usize] < SMALL_BYTES {
-                whole.small += sums;
-            }
+            parts.add(cell, objects);
             holding += usize::from(last.replace(stack) != Some(stack));
-            CohortRow { stack, epoch: births.epoch(birth), weight, objects }
+            CohortRow { stack, epoch: births.epoch(cell >> SIZE_BITS), weight: cell & SIZE_MASK, objects }
         });
         let cohorts = Cohorts::pack(objects, rows, weights.clone());
-        whole.stacks = holding;
-        whole.births =
+        let (small, born) = parts.finish();
+        let births =
             (0..).zip(born).filter(|(_, born)| born.objects > 0).map(|(at, born)| (births.epoch(at), born)).collect();
-        (cohorts, whole)
+        (cohorts, Whole { small, births, stacks: holding, ..Whole::default() })
+    }
+}
+
+/// How many births and sizes are counted at a time.
+const COUNTED: usize = 256;
+
+/// What objects make together, of each birth and of those of small sizes. They are counted where many of one birth and size
+/// come one soon after the other, and added up after: a count is one number, and sums are six.
+struct Parts<'a> {
+    sizes: &'a [u64],
+    weights: &'a [Sums],
+    counts: [(u32, u32); COUNTED],
+    small: Sums,
+    /// By the place of the birth.
+    born: Vec<Sums>,
+}
+
+impl<'a> Parts<'a> {
+    /// Of so many births, and of sizes that weigh so much.
+    fn new(sizes: &'a [u64], weights: &'a [Sums], births: usize) -> Self {
+        let born = vec![Sums::default(); births];
+        Self { sizes, weights, counts: [(0, 0); COUNTED], small: Sums::default(), born }
+    }
+
+    #[inline]
+    fn add(&mut self, cell: u32, objects: u32) {
+        let at = (cell ^ cell >> SIZE_BITS) as usize % COUNTED;
+        let (counted, count) = &mut self.counts[at];
+        if *counted == cell {
+            *count += objects;
+        } else {
+            let (counted, count) = std::mem::replace(&mut self.counts[at], (cell, objects));
+            self.sum_up(counted, count);
+        }
+    }
+
+    fn sum_up(&mut self, cell: u32, objects: u32) {
+        let (birth, size) = ((cell >> SIZE_BITS) as usize, (cell & SIZE_MASK) as usize);
+        // What was never counted is of size 0 too, of which there need be none.
+        let Some(weight) = self.weights.get(size).filter(|_| objects > 0) else { return };
+        let sums = weight.times(objects);
+        self.born[birth] += sums;
+        if self.sizes[size] < SMALL_BYTES {
+            self.small += sums;
+        }
+    }
+
+    /// Sums over those of small sizes, and over each birth.
+    fn finish(mut self) -> (Sums, Vec<Sums>) {
+        for (cell, count) in self.counts {
+            self.sum_up(cell, count);
+        }
+        (self.small, self.born)
     }
 }
 

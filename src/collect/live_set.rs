@@ -45,6 +45,8 @@ pub(crate) struct NewObject {
     pub(crate) usable: u64,
     pub(crate) birth_millis: u64,
     pub(crate) stack: StackId,
+    /// What it stands for: [`LiveSet::weigh`].
+    pub(crate) weight: Sums,
 }
 
 /// An object as the table has it: half a cache line.
@@ -123,6 +125,8 @@ struct Padded(Mutex<Shard>);
 /// The live set.
 pub(crate) struct LiveSet {
     interval: SampleInterval,
+    /// Of one object of each small size class: most objects are of few sizes, and an exponential takes long.
+    small_weights: [Sums; SmallClass::COUNT],
     shards: [Padded; SHARDS],
     capacity_per_shard: usize,
     epoch: AtomicU32,
@@ -141,8 +145,13 @@ impl LiveSet {
             small: [0; SmallClass::COUNT],
             large: Sums::default(),
         };
+        let mut small_weights = [Sums::default(); SmallClass::COUNT];
+        for (weight, class) in small_weights.iter_mut().zip(SmallClass::all()) {
+            *weight = interval.weigh(class.usable());
+        }
         Self {
             interval,
+            small_weights,
             shards: std::array::from_fn(|_| Padded(Mutex::new(shard()))),
             capacity_per_shard: capacity.div_ceil(SHARDS).max(1),
             epoch: AtomicU32::new(0),
@@ -158,18 +167,22 @@ impl LiveSet {
         lock(&self.shards[index].0)
     }
 
+    /// What a sampled object of `usable` bytes stands for.
+    pub(crate) fn weigh(&self, usable: u64) -> Sums {
+        let known = SmallClass::of(usable).and_then(|class| self.small_weights.get(class.number()));
+        known.copied().unwrap_or_else(|| self.interval.weigh(usable))
+    }
+
     /// Weighed before the lock is taken: an exponential takes too long under it.
     fn share(&self, usable: u64) -> Share {
-        match SmallClass::of(usable) {
-            Some(class) => Share::Small(class),
-            None => Share::Large(self.interval.weigh(usable)),
-        }
+        SmallClass::of(usable).map_or_else(|| Share::Large(self.interval.weigh(usable)), Share::Small)
     }
 
     /// Adds an object. One that does not fit is counted with its bytes.
     pub(crate) fn insert(&self, new: &NewObject) {
         let hash = hash_address(new.address);
-        let (usable, share) = (UsableSize::of(new.usable), self.share(new.usable));
+        let usable = UsableSize::of(new.usable);
+        let share = SmallClass::of(new.usable).map_or(Share::Large(new.weight), Share::Small);
         let mut shard = self.shard(hash);
         shard.samples += 1;
         let full = shard.table.len() >= self.capacity_per_shard
@@ -274,9 +287,8 @@ impl LiveSet {
             counts.iter_mut().zip(&shard.small).for_each(|(sum, &count)| *sum += count);
             large += shard.large;
         }
-        let counted = SmallClass::all().zip(counts).filter(|(_, count)| *count > 0);
-        let small =
-            counted.fold(Sums::default(), |sum, (class, count)| sum + self.interval.weigh(class.usable()).times(count));
+        let counted = self.small_weights.iter().zip(counts).filter(|(_, count)| *count > 0);
+        let small = counted.fold(Sums::default(), |sum, (weight, count)| sum + weight.times(count));
         [small + large, small]
     }
 
@@ -323,11 +335,24 @@ mod tests {
     use super::*;
 
     fn new(address: u64, usable: u64, stack: u32) -> NewObject {
-        NewObject { address, requested: usable - 1, usable, birth_millis: 5, stack: StackId(stack) }
+        let weight = interval().weigh(usable);
+        NewObject { address, requested: usable - 1, usable, birth_millis: 5, stack: StackId(stack), weight }
+    }
+
+    fn interval() -> SampleInterval {
+        SampleInterval::from_lg(19).unwrap()
     }
 
     fn set(capacity: usize) -> LiveSet {
-        LiveSet::new(capacity, SampleInterval::from_lg(19).unwrap())
+        LiveSet::new(capacity, interval())
+    }
+
+    #[test]
+    fn each_size_weighs_what_its_interval_says() {
+        let set = set(1);
+        for usable in [8, 16, 48, 112, 14 << 10, 16 << 10, 3, 1 << 30, 12_345] {
+            assert_eq!(set.weigh(usable), interval().weigh(usable), "{usable}");
+        }
     }
 
     fn contents(set: &LiveSet) -> Vec<(u64, u64, u32, u32)> {
