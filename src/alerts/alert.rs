@@ -93,13 +93,14 @@ pub enum AlertState {
 }
 
 impl Alert {
-    /// What `alarm` tells. `server` is where heapward listens.
-    pub(super) fn new(alarm: &Alarm, labels: &Labels, server: Option<&str>) -> Self {
+    /// What `alarm` tells. `run` is this run's and no other's; `server` is where heapward listens.
+    pub(super) fn new(alarm: &Alarm, run: u64, labels: &Labels, server: Option<&str>) -> Self {
         let Alarm { memory, peak, swap, .. } = alarm;
         let (limit, of) = memory.limit.unzip();
         let started = alarm.started.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
         Self {
-            id: format!("{started}-{}-{}", std::process::id(), alarm.number),
+            // Not by the process's number: in containers all are 1, and those of one service cross the threshold together.
+            id: format!("{started}-{run:016x}-{}", alarm.number),
             state: match alarm.change {
                 AlertChange::Resolved => AlertState::Resolved,
                 _ => AlertState::Firing,

@@ -15,6 +15,8 @@ use crate::system::machine_name;
 /// Where alerts are handed in; no call of it waits.
 #[derive(Debug)]
 pub(crate) struct Desk {
+    /// Of this run alone.
+    run: u64,
     labels: Labels,
     /// Where heapward listens, with a slash at the end.
     server: Option<String>,
@@ -57,6 +59,7 @@ impl Desk {
         let log =
             Sink { outbox: Outbox::default(), target: None, wants_heartbeats: false, owed: AtomicBool::new(false) };
         Self {
+            run: random(),
             labels: settings.all_labels(address.map(|address| address.port())),
             server: address.map(server_url),
             ledger: Mutex::new(Ledger::new()),
@@ -70,7 +73,7 @@ impl Desk {
     pub(crate) fn tell(&self, alarm: Option<&Alarm>, standing: Standing) {
         self.ledger().stand(standing);
         let Some(alarm) = alarm else { return };
-        let alert = Arc::new(Alert::new(alarm, &self.labels, self.server.as_deref()));
+        let alert = Arc::new(Alert::new(alarm, self.run, &self.labels, self.server.as_deref()));
         self.ledger().note(&alert);
         if self.incoming.push(alert) == Pushed::DroppedOldest {
             self.ledger().deliveries.iter_mut().for_each(|sink| sink.dropped += 1);
@@ -174,6 +177,12 @@ impl Desk {
     fn ledger(&self) -> MutexGuard<'_, Ledger> {
         self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// To tell the alerts of runs apart that begin at once; nothing secret.
+fn random() -> u64 {
+    use std::hash::{BuildHasher, Hasher};
+    std::collections::hash_map::RandomState::new().build_hasher().finish()
 }
 
 /// Where others reach a server on `address`, with a slash at the end.

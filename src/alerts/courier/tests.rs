@@ -47,7 +47,10 @@ impl Service {
         };
         let desk = Arc::new(Desk::new(&settings, Some(([127, 0, 0, 1], 6060).into())));
         let ours = Arc::clone(&desk);
-        let thread = Some(std::thread::spawn(move || run_at(&ours, &ask, &pace).unwrap()));
+        // What this test listens to of the log, that thread writes.
+        let log = tracing::dispatcher::get_default(Clone::clone);
+        let run = move || run_at(&ours, &ask, &pace).unwrap();
+        let thread = Some(std::thread::spawn(move || tracing::dispatcher::with_default(&log, run)));
         Self { desk, thread }
     }
 
@@ -78,6 +81,12 @@ impl Service {
         self.thread.take().unwrap().join().unwrap();
         begun.elapsed()
     }
+}
+
+/// Of a run that sends alerts to nobody.
+fn desk() -> Desk {
+    let settings = AlertSettings { threshold: None, after: 1, webhook: None, alertmanager: None, labels: labels() };
+    Desk::new(&settings, None)
 }
 
 fn url(server: &Server) -> Option<String> {
@@ -126,7 +135,6 @@ fn a_webhook_gets_what_changed_and_alertmanager_every_heartbeat() {
 #[test]
 fn an_alert_as_json_is_as_documented() {
     let mut alert = crate::alerts::testing::alert(1, Opened);
-    alert.id = "1700000000-1-1".to_owned();
     let findings = Findings {
         sites: vec![AlertSite::new(site("shop::carts::add"), 5 << 20, Some((4.0e6, 6.5e6)))],
         remark: None,
@@ -167,7 +175,8 @@ fn an_answer_that_says_later_is_tried_again_and_one_that_says_never_is_not() {
         ("HTTP/1.1 400 Bad\r\nContent-Length: 8\r\n\r\na\x1b[1m\r\nb", "answered 400: a [1m  b"),
     ] {
         let server = Server::answering(answer);
-        let mut service = Service::start(url(&server), None);
+        // Where there is no key to repeat.
+        let mut service = Service::start(Some(format!("http://{}", server.address)), None);
         service.tell(1, Opened);
         let failed = service.wait("webhook", "given up", |sink| sink.failed == 1);
         assert_eq!((failed.sent, failed.failed_attempts, failed.last_error.as_deref()), (0, 1, Some(expect)));
@@ -247,18 +256,103 @@ fn whatever_a_server_does_takes_no_more_time_than_there_is() {
 }
 
 #[test]
-fn an_answer_that_repeats_the_question_tells_no_secrets() {
-    let server = Server::start(Box::new(|conversation| {
-        let request = conversation.request();
-        let head = format!("HTTP/1.1 400 Bad Request\r\nContent-Length: {}\r\n\r\n", request.len());
-        conversation.write((head + &request).as_bytes());
-    }));
-    let mut service = Service::start(Some(format!("http://me:s3cret@{}/", server.address)), None);
+fn no_key_of_an_address_gets_out() {
+    let answers: [(&str, fn(&str) -> String); 7] = [
+        ("refuses", |request| format!("HTTP/1.1 404 Not Found\r\nContent-Length: {}\r\n\r\n{request}", request.len())),
+        ("fails", |request| format!("HTTP/1.1 500 Oops\r\nContent-Length: {}\r\n\r\n{request}", request.len())),
+        ("sends elsewhere", |request| {
+            let path = request.split(' ').nth(1).unwrap();
+            format!("HTTP/1.1 307 Elsewhere\r\nLocation: {path}\r\nContent-Length: {}\r\n\r\n{path}", path.len())
+        }),
+        ("gives it for a reason", |request| {
+            format!("HTTP/1.1 400 {}\r\nContent-Length: 0\r\n\r\n", request.lines().next().unwrap())
+        }),
+        ("has it in a broken header", |request| {
+            format!("HTTP/1.1 200 OK\r\n{}\u{1}: x\r\n\r\n", request.lines().next().unwrap())
+        }),
+        ("is an echo", str::to_owned),
+        ("says nothing", |_| String::new()),
+    ];
+    // Behind the host, and before it.
+    let hooks = ["/services/T0/B0/s3cret", "/hook?key=s3cret", "/?key=s3cret", "/s3cret/api/v2/alerts", "s3cret"];
+    let prefixes = ["/s3cret", "/?key=s3cret", "/?key=s3cret/api/v2/alerts", "/s3cret/api/v2/alerts", "s3cret"];
+    for (what, answer) in answers {
+        for (hook, prefix) in hooks.into_iter().zip(prefixes) {
+            let server = || {
+                Server::start(Box::new(move |conversation| {
+                    let request = conversation.request();
+                    conversation.write(answer(&request).as_bytes());
+                }))
+            };
+            let (webhook, alertmanager) = (server(), server());
+            let url = |server: &Server, secret: &str| match secret.strip_prefix('/') {
+                Some(path) => Some(format!("http://{}/{path}", server.address)),
+                None => Some(format!("http://u:{secret}@{}", server.address)),
+            };
+            let log = Log::default();
+            let writer = log.clone();
+            let subscriber = tracing_subscriber::fmt().with_writer(move || writer.clone()).finish();
+            let report = tracing::subscriber::with_default(subscriber, || {
+                let mut service = Service::start(url(&webhook, hook), url(&alertmanager, prefix));
+                service.tell(1, Opened);
+                for sink in ["webhook", "alertmanager"] {
+                    service.wait(sink, what, |sink| sink.failed_attempts > 0);
+                }
+                service.stop();
+                service.desk.report()
+            });
+            let heard = webhook.requests()[0].clone() + &alertmanager.requests()[0];
+            // u:s3cret
+            assert_eq!(heard.matches("s3cret").count() + heard.matches("dTpzM2NyZXQ=").count(), 2, "{heard}");
+            let errors = report.deliveries.iter().filter(|sink| sink.last_error.is_some()).count();
+            assert_eq!(errors, 2, "{report:?}");
+            let shown = format!("{report:?}{}{}", serde_json::to_string(&report).unwrap(), log.text());
+            assert!(shown.contains("could not be sent to the webhook"), "{shown}");
+            assert!(!shown.contains("s3cret") && !shown.contains("dTpzM2NyZXQ"), "{what}: {hook} {prefix}: {shown}");
+        }
+    }
+    // What an Alertmanager says of itself is worth knowing.
+    let server = Server::answering("HTTP/1.1 400 Bad\r\nContent-Length: 7\r\n\r\nno name");
+    let mut service = Service::start(None, Some(format!("http://{}", server.address)));
     service.tell(1, Opened);
-    let failed = service.wait("webhook", "refused", |sink| sink.failed == 1);
-    assert!(server.requests()[0].contains("bWU6czNjcmV0"), "{:?}", server.requests());
-    assert_eq!(failed.last_error.as_deref(), Some("answered 400"));
+    let refused = service.wait("alertmanager", "refused", |sink| sink.failed == 1);
+    assert_eq!(refused.last_error.as_deref(), Some("answered 400: no name"));
     service.stop();
+}
+
+/// What is written to the log.
+#[derive(Clone, Default)]
+struct Log(Arc<std::sync::Mutex<Vec<u8>>>);
+
+impl Log {
+    fn text(&self) -> String {
+        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+    }
+}
+
+impl io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().extend(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn no_two_alerts_of_any_runs_have_one_id() {
+    // As of two containers that cross the threshold in the same second, where both processes are number 1.
+    let ids: std::collections::HashSet<String> = [1, 1, 2]
+        .into_iter()
+        .zip([desk(), desk()].iter().cycle())
+        .map(|(number, desk)| {
+            desk.tell(Some(&alarm(number, Opened)), Standing::NotYet);
+            desk.report().active.unwrap().id
+        })
+        .collect();
+    assert_eq!(ids.len(), 3, "{ids:?}");
 }
 
 #[test]
