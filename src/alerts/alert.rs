@@ -64,7 +64,7 @@ pub struct Alert {
     pub snapshot: Option<u64>,
     /// Where heapward serves it.
     pub snapshot_url: Option<String>,
-    /// The three sites that hold the most; none where they were not to be had in time.
+    /// The three sites that hold the most; none before they are known: an alert waits for nothing.
     pub sites: Vec<AlertSite>,
     /// In which snapshot.
     pub sites_snapshot: Option<u64>,
@@ -149,6 +149,11 @@ impl Alert {
 
     pub(super) fn is_over(&self) -> bool {
         self.state == AlertState::Resolved
+    }
+
+    /// Whether it says where the memory is.
+    pub(super) fn has_evidence(&self) -> bool {
+        !self.sites.is_empty() || self.leaks.is_some()
     }
 
     /// The message with sites and verdict, in one line.

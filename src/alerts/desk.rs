@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::watch;
 
@@ -20,6 +21,8 @@ pub(crate) struct Desk {
     labels: Labels,
     /// Where heapward listens, with a slash at the end.
     server: Option<String>,
+    /// How often alerts can be told at most.
+    poll_interval: Duration,
     ledger: Mutex<Ledger>,
     /// Handed in, and not yet passed on.
     pub(super) incoming: Outbox,
@@ -45,8 +48,8 @@ pub(super) const WEBHOOK: usize = 1;
 pub(super) const ALERTMANAGER: usize = 2;
 
 impl Desk {
-    /// `address` is what heapward listens on.
-    pub(crate) fn new(settings: &AlertSettings, address: Option<SocketAddr>) -> Self {
+    /// `address` is what heapward listens on, `poll_interval` the time between two readings.
+    pub(crate) fn new(settings: &AlertSettings, address: Option<SocketAddr>, poll_interval: Duration) -> Self {
         let sink = |target: &Option<Target>, wants_heartbeats| {
             let target = target.clone()?;
             Some(Sink {
@@ -62,6 +65,7 @@ impl Desk {
             run: random(),
             labels: settings.all_labels(address.map(|address| address.port())),
             server: address.map(server_url),
+            poll_interval,
             ledger: Mutex::new(Ledger::new()),
             incoming: Outbox::default(),
             sinks: [Some(log), sink(&settings.webhook, false), sink(&settings.alertmanager, true)],
@@ -78,6 +82,10 @@ impl Desk {
         if self.incoming.push(alert) == Pushed::DroppedOldest {
             self.ledger().deliveries.iter_mut().for_each(|sink| sink.dropped += 1);
         }
+    }
+
+    pub(super) fn poll_interval(&self) -> Duration {
+        self.poll_interval
     }
 
     /// What there is to tell.
@@ -128,6 +136,11 @@ impl Desk {
                 Pushed::DroppedOldest | Pushed::Refused => self.account(index, |sink| sink.dropped += 1),
             }
         }
+    }
+
+    /// More is known of an alert, which nobody is told for that alone.
+    pub(super) fn retell(&self, alert: &Arc<Alert>) {
+        self.ledger().retell(alert);
     }
 
     /// The alert that is not over.

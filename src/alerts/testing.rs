@@ -23,6 +23,7 @@ pub(super) fn alarm(number: u64, change: AlertChange) -> Alarm {
         started: now() - lasted,
         time: now(),
         lasted,
+        unread: None,
         memory,
         peak: memory,
         swap: None,

@@ -30,15 +30,20 @@ impl Alerting {
         Some(Self { rule, last: None })
     }
 
-    /// Judges the last reading, unless that was done already. Waits for nothing.
+    /// Judges the last reading, or what there is to say without a new one. Waits for nothing.
     pub(super) fn observe(&mut self, shared: &Shared) {
         let Some(desk) = shared.alerts() else { return };
         let reading = shared.status().reading;
-        let Some(reading) = reading.filter(|reading| self.last != Some(reading.uptime)) else { return };
-        self.last = Some(reading.uptime);
-        let machine = reading.system.as_ref().map(MachineMemory::of).unwrap_or_default();
         let newest = shared.history().find(Selector::Latest).ok().map(|snapshot| snapshot.id);
-        let alarm = self.rule.observe(&reading, &machine, newest);
+        let alarm = match reading.filter(|reading| self.last != Some(reading.uptime)) {
+            Some(reading) => {
+                self.last = Some(reading.uptime);
+                let machine = reading.system.as_ref().map(MachineMemory::of).unwrap_or_default();
+                self.rule.observe(&reading, &machine, newest)
+            }
+            // It failed.
+            None => self.rule.go_without(shared.uptime(), newest),
+        };
         desk.tell(alarm.as_ref(), self.rule.standing());
     }
 }

@@ -1,11 +1,14 @@
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::Arc;
+use std::sync::mpsc;
+
+use tokio::sync::oneshot;
 
 use super::server::Server;
 use super::*;
 use crate::alerts::testing::{alarm, labels};
-use crate::alerts::{AlertDeliveries, AlertSettings, AlertSite, Target};
+use crate::alerts::{AlertDeliveries, AlertSettings, AlertSite, Findings, Target};
 use crate::analysis::Site;
-use crate::policy::{AlertChange, Severity, Standing};
+use crate::policy::{Alarm, AlertChange, Severity, Standing};
 use AlertChange::{Opened, Raised, Resolved, Unchanged, Updated};
 
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
@@ -45,7 +48,7 @@ impl Service {
             alertmanager: target(alertmanager),
             labels: labels(),
         };
-        let desk = Arc::new(Desk::new(&settings, Some(([127, 0, 0, 1], 6060).into())));
+        let desk = Arc::new(Desk::new(&settings, Some(([127, 0, 0, 1], 6060).into()), Duration::from_secs(1)));
         let ours = Arc::clone(&desk);
         // What this test listens to of the log, that thread writes.
         let log = tracing::dispatcher::get_default(Clone::clone);
@@ -58,19 +61,26 @@ impl Service {
         self.desk.tell(Some(&alarm(number, change)), Standing::NotYet);
     }
 
+    fn tell_with(&self, number: u64, change: AlertChange, snapshot: u64) {
+        let alarm = Alarm { snapshot: Some(snapshot), ..alarm(number, change) };
+        self.desk.tell(Some(&alarm), Standing::NotYet);
+    }
+
     fn deliveries(&self, sink: &str) -> AlertDeliveries {
         self.desk.report().deliveries.into_iter().find(|deliveries| deliveries.sink == sink).expect("a receiver")
     }
 
     #[track_caller]
     fn wait(&self, sink: &str, what: &str, is_so: impl Fn(&AlertDeliveries) -> bool) -> AlertDeliveries {
+        self.wait_for(what, |_| is_so(&self.deliveries(sink)));
+        self.deliveries(sink)
+    }
+
+    #[track_caller]
+    fn wait_for(&self, what: &str, is_so: impl Fn(&Desk) -> bool) {
         let begun = std::time::Instant::now();
-        loop {
-            let deliveries = self.deliveries(sink);
-            if is_so(&deliveries) {
-                return deliveries;
-            }
-            assert!(begun.elapsed() < Duration::from_secs(30), "{what}: {deliveries:?}");
+        while !is_so(&self.desk) {
+            assert!(begun.elapsed() < Duration::from_secs(30), "{what}: {:?}", self.desk.report());
             std::thread::sleep(Duration::from_millis(2));
         }
     }
@@ -86,7 +96,7 @@ impl Service {
 /// Of a run that sends alerts to nobody.
 fn desk() -> Desk {
     let settings = AlertSettings { threshold: None, after: 1, webhook: None, alertmanager: None, labels: labels() };
-    Desk::new(&settings, None)
+    Desk::new(&settings, None, Duration::from_secs(1))
 }
 
 fn url(server: &Server) -> Option<String> {
@@ -452,51 +462,198 @@ fn nobody_listening_is_an_error_like_others() {
     service.stop();
 }
 
+/// Where questions about snapshots come in, and from where they are answered.
+struct Renderer {
+    service: Service,
+    server: Server,
+    questions: mpsc::Receiver<(u64, oneshot::Sender<Findings>)>,
+    sent: u64,
+}
+
+impl Renderer {
+    fn start(patience: Duration) -> Self {
+        let server = Server::answering(OK);
+        let (ask, questions) = mpsc::channel();
+        let asked = move |snapshot, reply| ask.send((snapshot, reply)).unwrap();
+        let service = Service::start_with(url(&server), None, Pace { patience, ..pace() }, asked);
+        Self { service, server, questions, sent: 0 }
+    }
+
+    #[track_caller]
+    fn asked(&self, snapshot: u64) -> oneshot::Sender<Findings> {
+        let (asked, reply) = self.questions.recv_timeout(Duration::from_secs(30)).expect("a question");
+        assert_eq!(asked, snapshot);
+        reply
+    }
+
+    /// The next message: its change, its snapshot, and that of its sites.
+    #[track_caller]
+    fn told(&mut self, change: &str, snapshot: u64, sites: Option<u64>) -> serde_json::Value {
+        self.sent += 1;
+        self.service.wait("webhook", change, |sink| sink.sent >= self.sent);
+        let body = json(&self.server.requests()[self.sent as usize - 1]);
+        let seen = (&body["change"], body["snapshot"].as_u64(), body["sites_snapshot"].as_u64());
+        assert_eq!(seen, (&change.into(), Some(snapshot), sites), "{body:#}");
+        body
+    }
+
+    /// Ends it; nothing else was sent, and nothing else asked.
+    #[track_caller]
+    fn end(mut self) {
+        self.service.stop();
+        let bodies: Vec<_> = self.server.requests().iter().map(|request| json(request)["change"].clone()).collect();
+        assert_eq!(bodies.len() as u64, self.sent, "{bodies:?}");
+        assert!(self.questions.try_recv().is_err());
+    }
+}
+
+const LONG: Duration = Duration::from_secs(3600);
+
+fn found(name: &str) -> Findings {
+    Findings { sites: vec![AlertSite::new(site(name), 1, None)], remark: None, leaks: None }
+}
+
 #[test]
-fn sites_are_waited_for_and_come_later_if_they_must() {
-    let found = |name: &str| Findings { sites: vec![AlertSite::new(site(name), 1, None)], remark: None, leaks: None };
-    let server = Server::answering(OK);
-    let mut service = Service::start_with(url(&server), None, pace(), move |snapshot, reply| {
-        assert_eq!(snapshot, 7);
-        reply.send(found("in_time")).unwrap();
-    });
-    service.tell(1, Opened);
-    service.wait("webhook", "sent", |sink| sink.sent == 1);
-    let active = service.desk.report().active.unwrap();
-    assert_eq!((&*active.sites[0].site.function, active.sites_snapshot), ("in_time", Some(7)));
+fn an_alert_waits_for_nobody() {
+    let mut renderer = Renderer::start(LONG);
+    renderer.service.tell(1, Opened);
+    renderer.told("opened", 7, None);
+    renderer.service.tell(1, Raised);
+    renderer.told("raised", 7, None);
+    renderer.service.tell(1, Resolved);
+    renderer.told("resolved", 7, None);
+    // Who was asked is still at it.
+    let answer = renderer.asked(7);
+    assert!(!answer.is_closed());
+    renderer.end();
+}
+
+#[test]
+fn what_is_behind_an_alert_is_told_once_when_it_is_known() {
+    let log = Log::default();
+    let writer = log.clone();
+    let subscriber = tracing_subscriber::fmt().with_writer(move || writer.clone()).finish();
+    let mut renderer = tracing::subscriber::with_default(subscriber, || Renderer::start(LONG));
+    renderer.service.tell(1, Opened);
+    let opened = renderer.told("opened", 7, None);
+    renderer.service.wait("log", "written", |log| log.sent == 1);
+    renderer.asked(7).send(found("shop::add")).unwrap();
+    let updated = renderer.told("updated", 7, Some(7));
+    assert_eq!((&updated["id"], &updated["sites"][0]["function"]), (&opened["id"], &"shop::add".into()));
+    let active = renderer.service.desk.report().active.unwrap();
+    assert_eq!((&*active.sites[0].site.function, active.change), ("shop::add", Updated));
     assert!(active.snapshot_url.unwrap().ends_with(":6060/api/snapshots/7"));
-    assert_eq!(json(&server.requests()[0])["sites"][0]["function"], "in_time");
-    service.stop();
+    renderer.service.tell(1, Raised);
+    renderer.told("raised", 7, Some(7));
+    renderer.service.tell(1, Resolved);
+    renderer.told("resolved", 7, Some(7));
+    renderer.end();
+    let log = log.text();
+    let lines: Vec<&str> = log.lines().filter(|line| line.contains("alert")).collect();
+    assert_eq!(lines.len(), 4, "{log}");
+    // As loud as the beginning.
+    assert!(lines[0].contains(" WARN ") && !lines[0].contains("shop::add"), "{log}");
+    assert!(lines[1].contains(" WARN ") && lines[1].contains("most is held by 1 B shop::add"), "{log}");
+}
 
-    // Whoever is asked takes longer than anybody waits; then it is told again.
-    let server = Server::answering(OK);
-    let (late, ask) = std::sync::mpsc::channel();
-    let hurried = Pace { patience: Duration::from_millis(20), ..pace() };
-    let mut service = Service::start_with(url(&server), None, hurried, move |_, reply| late.send(reply).unwrap());
-    service.tell(1, Opened);
-    service.wait("webhook", "sent without", |sink| sink.sent == 1);
-    ask.recv().unwrap().send(found("late")).unwrap();
-    service.wait("webhook", "sent with", |sink| sink.sent == 2);
-    let bodies: Vec<_> = server.requests().iter().map(|request| json(request)).collect();
-    assert_eq!((&bodies[0]["change"], bodies[0]["sites"].as_array().unwrap().len()), (&"opened".into(), 0));
-    assert_eq!((&bodies[1]["change"], &bodies[1]["sites"][0]["function"]), (&"updated".into(), &"late".into()));
-    assert_eq!(bodies[0]["id"], bodies[1]["id"]);
-    service.stop();
+#[test]
+fn a_newer_snapshot_is_told_with_what_is_behind_it() {
+    let mut renderer = Renderer::start(LONG);
+    renderer.service.tell(1, Opened);
+    renderer.told("opened", 7, None);
+    renderer.asked(7).send(found("seven")).unwrap();
+    renderer.told("updated", 7, Some(7));
+    // One message for the snapshot and its sites.
+    renderer.service.tell_with(1, Updated, 8);
+    renderer.asked(8).send(found("eight")).unwrap();
+    renderer.told("updated", 8, Some(8));
+    // Where it gets worse meanwhile, that waits for nothing.
+    renderer.service.tell_with(1, Updated, 9);
+    let answer = renderer.asked(9);
+    renderer.service.tell_with(1, Raised, 9);
+    renderer.told("raised", 9, Some(8));
+    answer.send(found("nine")).unwrap();
+    renderer.told("updated", 9, Some(9));
+    // A heartbeat takes its place in the line.
+    renderer.service.tell_with(1, Updated, 10);
+    let answer = renderer.asked(10);
+    renderer.service.tell_with(1, Unchanged, 11);
+    renderer.service.wait_for("the heartbeat", |desk| desk.incoming.len() == 0);
+    answer.send(found("ten")).unwrap();
+    renderer.told("updated", 11, Some(10));
+    renderer.service.tell_with(1, Resolved, 11);
+    renderer.told("resolved", 11, Some(10));
+    // Of the next alert that says nothing.
+    renderer.service.tell_with(2, Opened, 12);
+    renderer.told("opened", 12, None);
+    drop(renderer.asked(12));
+    renderer.end();
+}
 
-    // Whoever is asked has too much to do.
-    let asked = Arc::new(AtomicU64::new(0));
-    let count = Arc::clone(&asked);
-    let server = Server::answering(OK);
-    let mut service = Service::start_with(url(&server), None, pace(), move |_, reply| {
-        count.fetch_add(1, Ordering::Relaxed);
-        drop(reply);
-    });
-    service.tell(1, Opened);
-    service.wait("webhook", "sent without", |sink| sink.sent == 1);
-    service.tell(1, Resolved);
-    service.wait("webhook", "over", |sink| sink.sent == 2);
-    service.stop();
-    assert_eq!(asked.load(Ordering::Relaxed), 1, "not for one that is over");
+#[test]
+fn the_present_snapshot_is_asked_for_when_an_older_ones_answer_came() {
+    let mut renderer = Renderer::start(LONG);
+    renderer.service.tell(1, Opened);
+    renderer.told("opened", 7, None);
+    let seven = renderer.asked(7);
+    renderer.service.tell_with(1, Updated, 8);
+    renderer.service.tell_with(1, Updated, 9);
+    renderer.service.wait_for("both", |desk| desk.incoming.len() == 0);
+    seven.send(found("seven")).unwrap();
+    renderer.asked(9).send(found("nine")).unwrap();
+    renderer.told("updated", 9, Some(9));
+    // Also where there was none, and where it got worse with the newer one.
+    renderer.service.tell_with(1, Updated, 10);
+    let ten = renderer.asked(10);
+    renderer.service.tell_with(1, Raised, 11);
+    renderer.told("raised", 11, Some(9));
+    drop(ten);
+    renderer.asked(11).send(found("eleven")).unwrap();
+    renderer.told("updated", 11, Some(11));
+    renderer.end();
+}
+
+#[test]
+fn a_newer_snapshot_waits_no_longer_than_there_is_patience() {
+    let mut renderer = Renderer::start(Duration::from_millis(20));
+    renderer.service.tell(1, Opened);
+    renderer.told("opened", 7, None);
+    let seven = renderer.asked(7);
+    renderer.service.tell_with(1, Updated, 8);
+    renderer.told("updated", 8, None);
+    seven.send(found("seven")).unwrap();
+    renderer.asked(8).send(found("eight")).unwrap();
+    renderer.told("updated", 8, Some(8));
+    renderer.end();
+
+    // And not at all at the end.
+    let mut renderer = Renderer::start(LONG);
+    renderer.service.tell(1, Opened);
+    renderer.told("opened", 7, None);
+    let _seven = renderer.asked(7);
+    renderer.service.tell_with(1, Updated, 8);
+    renderer.service.wait_for("it to be held", |desk| desk.incoming.len() == 0);
+    renderer.service.stop();
+    assert_eq!(renderer.service.deliveries("webhook").sent, 2);
+}
+
+#[test]
+fn why_there_is_no_evidence_is_shown_and_told_to_nobody() {
+    let mut renderer = Renderer::start(LONG);
+    renderer.service.tell(1, Opened);
+    renderer.told("opened", 7, None);
+    let nothing = Findings { remark: Some("no room".to_owned()), ..Findings::default() };
+    renderer.asked(7).send(nothing).unwrap();
+    let remark = |desk: &Desk| desk.report().active.and_then(|active| active.sites_remark);
+    renderer.service.wait_for("the remark", |desk| remark(desk).as_deref() == Some("no room"));
+    // Who is asked has too much to do.
+    renderer.service.tell_with(1, Raised, 8);
+    renderer.told("raised", 8, None);
+    drop(renderer.asked(8));
+    renderer.service.tell_with(1, Resolved, 9);
+    renderer.told("resolved", 9, None);
+    // Nobody is asked about one that is over.
+    renderer.end();
 }
 
 #[test]
