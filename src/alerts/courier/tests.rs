@@ -267,7 +267,8 @@ fn whatever_a_server_does_takes_no_more_time_than_there_is() {
 
 #[test]
 fn no_key_of_an_address_gets_out() {
-    let answers: [(&str, fn(&str) -> String); 7] = [
+    type Answer = fn(&str) -> String;
+    let answers: [(&str, Answer); 7] = [
         ("refuses", |request| format!("HTTP/1.1 404 Not Found\r\nContent-Length: {}\r\n\r\n{request}", request.len())),
         ("fails", |request| format!("HTTP/1.1 500 Oops\r\nContent-Length: {}\r\n\r\n{request}", request.len())),
         ("sends elsewhere", |request| {
