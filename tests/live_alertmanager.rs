@@ -81,6 +81,11 @@ fn alertmanager_takes_an_alert_and_lets_it_go() {
     assert_eq!(alert["annotations"]["alert_id"], *active.id, "{alert:#}");
     assert_eq!(alert["generatorURL"], active.url.unwrap(), "{alert:#}");
     assert_eq!(alert["status"]["state"], "active", "{alert:#}");
+    // It came at once; what is behind it comes under the same labels.
+    let is_behind =
+        |alert: &Value| alert["annotations"]["description"].as_str().unwrap().contains("; most is held by ");
+    let explained = wait_for("what is behind it", || alertmanager.alerts().into_iter().find(is_behind));
+    assert_eq!(explained["annotations"]["alert_id"], *active.id, "{explained:#}");
     drop(tall);
     wait_for("it to be over", || alertmanager.alerts().is_empty().then_some(()));
     let deliveries = profiler.alerts().unwrap().unwrap().deliveries.pop().unwrap();

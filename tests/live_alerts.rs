@@ -118,8 +118,10 @@ fn one_episode_is_one_alert() {
     // Snapshots came all the while, and nobody was told of each.
     let bodies: Vec<Value> = webhook.requests().iter().map(|request| json(request)).collect();
     assert!(bodies.iter().all(|body| body["id"] == told["id"]), "{bodies:#?}");
-    assert_eq!(bodies.iter().filter(|body| body["change"] == "opened").count(), 1);
-    assert!(bodies.len() <= 4, "{bodies:#?}");
+    let count = |change: &str| bodies.iter().filter(|body| body["change"] == change).count();
+    assert_eq!((count("opened"), count("resolved"), &bodies[0]["change"]), (1, 1, &"opened".into()), "{bodies:#?}");
+    // With its evidence, and with the first snapshot of its own.
+    assert!(count("updated") <= 2, "{bodies:#?}");
     let report = profiler.alerts().unwrap().unwrap();
     assert_eq!((report.last.len(), report.last[0].change), (1, AlertChange::Resolved));
     assert_eq!(deliveries(&profiler, "webhook").to, Some(format!("http://{}", webhook.address)));
@@ -207,7 +209,8 @@ fn receivers_hold_nobody_up() {
             let webhook = deliveries(&profiler, "webhook");
             (webhook.waiting > 0 || webhook.sent + webhook.failed > 0).then_some(webhook)
         });
-        assert!(first.sent <= 1, "{what}: {first:?}");
+        // That it began, and what is behind it.
+        assert!(first.sent <= 2, "{what}: {first:?}");
 
         let (begun, from) = (Instant::now(), polls());
         let mut highest = 0;
@@ -220,7 +223,7 @@ fn receivers_hold_nobody_up() {
         let outcome = wait_for(what, || {
             highest = highest.max(rss());
             let webhook = deliveries(&profiler, "webhook");
-            (if takes_it { webhook.sent == 1 } else { webhook.failed_attempts > 0 }).then_some(webhook)
+            (if takes_it { webhook.sent > 0 } else { webhook.failed_attempts > 0 }).then_some(webhook)
         });
         assert_eq!(outcome.last_error.is_none(), takes_it && outcome.failed_attempts == 0, "{what}: {outcome:?}");
         assert!(highest.saturating_sub(before) < 48 << 20, "{what}: RSS {before}, then {highest}");

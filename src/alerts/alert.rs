@@ -64,7 +64,7 @@ pub struct Alert {
     pub snapshot: Option<u64>,
     /// Where heapward serves it.
     pub snapshot_url: Option<String>,
-    /// The three sites that hold the most; none where they were not to be had in time.
+    /// The three sites that hold the most; none before they are known: an alert waits for nothing.
     pub sites: Vec<AlertSite>,
     /// In which snapshot.
     pub sites_snapshot: Option<u64>,
@@ -93,13 +93,14 @@ pub enum AlertState {
 }
 
 impl Alert {
-    /// What `alarm` tells. `server` is where heapward listens.
-    pub(super) fn new(alarm: &Alarm, labels: &Labels, server: Option<&str>) -> Self {
+    /// What `alarm` tells. `run` is this run's and no other's; `server` is where heapward listens.
+    pub(super) fn new(alarm: &Alarm, run: u64, labels: &Labels, server: Option<&str>) -> Self {
         let Alarm { memory, peak, swap, .. } = alarm;
         let (limit, of) = memory.limit.unzip();
         let started = alarm.started.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
         Self {
-            id: format!("{started}-{}-{}", std::process::id(), alarm.number),
+            // Not by the process's number: in containers all are 1, and those of one service cross the threshold together.
+            id: format!("{started}-{run:016x}-{}", alarm.number),
             state: match alarm.change {
                 AlertChange::Resolved => AlertState::Resolved,
                 _ => AlertState::Firing,
@@ -148,6 +149,11 @@ impl Alert {
 
     pub(super) fn is_over(&self) -> bool {
         self.state == AlertState::Resolved
+    }
+
+    /// Whether it says where the memory is.
+    pub(super) fn has_evidence(&self) -> bool {
+        !self.sites.is_empty() || self.leaks.is_some()
     }
 
     /// The message with sites and verdict, in one line.

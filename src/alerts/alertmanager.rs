@@ -19,13 +19,18 @@ pub(super) const ALERT_NAME: &str = "HeapwardMemoryUse";
 /// Where alerts are posted, below the address.
 pub(super) const PATH: &str = "/api/v2/alerts";
 
-/// How long an alert lives there that nobody repeats: four heartbeats, as Prometheus does it.
-const VALID: Duration = Duration::from_secs(4 * HEARTBEAT.as_secs());
+/// How long an alert lives there that nobody repeats: four heartbeats, as Prometheus does it, or as many polls where those
+/// are rarer, as a heartbeat comes with a poll.
+pub(super) fn validity(poll_interval: Duration) -> Duration {
+    4 * HEARTBEAT.max(poll_interval)
+}
 
 /// What Alertmanager may hold for firing: for each severity, when it began.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(super) struct Told {
     firing: [Option<SystemTime>; Severity::ALL.len()],
+    /// How long it holds what nobody repeats.
+    valid: Duration,
 }
 
 #[derive(Serialize)]
@@ -40,6 +45,11 @@ struct Posted<'a> {
 }
 
 impl Told {
+    /// Nothing so far, and what will be is to be held for so long.
+    pub(super) fn new(valid: Duration) -> Self {
+        Self { firing: Default::default(), valid }
+    }
+
     /// The body of a request that is sent `now`; from here on Alertmanager may know of it.
     pub(super) fn post(&mut self, alert: &Alert, now: SystemTime) -> Vec<u8> {
         if !alert.is_over() {
@@ -49,7 +59,7 @@ impl Told {
         for (severity, started) in Severity::ALL.into_iter().zip(self.firing) {
             let is_this = severity == alert.severity;
             let Some(started) = started.or(is_this.then_some(alert.started)) else { continue };
-            let ends = if is_this && !alert.is_over() { now + VALID } else { alert.time.max(started) };
+            let ends = if is_this && !alert.is_over() { now + self.valid } else { alert.time.max(started) };
             all.push(Posted {
                 labels: labels(alert, severity),
                 annotations: annotations(alert),
@@ -101,6 +111,21 @@ mod tests {
     use crate::policy::AlertChange;
     use serde_json::{Value, json};
 
+    fn nothing_told() -> Told {
+        Told::new(validity(Duration::from_secs(1)))
+    }
+
+    #[test]
+    fn an_alert_outlives_polls_that_are_rare() {
+        for (poll, valid) in [(0, 240), (1, 240), (60, 240), (61, 244), (300, 1200), (3600, 14_400)] {
+            let (poll, valid) = (Duration::from_secs(poll), Duration::from_secs(valid));
+            assert_eq!(validity(poll), valid);
+            let body: Value =
+                serde_json::from_slice(&Told::new(valid).post(&alert(1, AlertChange::Opened), now())).unwrap();
+            assert_eq!(body[0]["endsAt"], utc(now() + valid));
+        }
+    }
+
     /// Severity, start and end of all that is posted.
     fn post(told: &mut Told, alert: &Alert, later: u64) -> Vec<(String, String, String)> {
         let posted: Value =
@@ -119,7 +144,7 @@ mod tests {
     fn a_request_is_what_the_api_wants() {
         let mut alert = alert(1, AlertChange::Opened);
         alert.id = "5-6-1".to_owned();
-        let body: Value = serde_json::from_slice(&Told::default().post(&alert, now())).unwrap();
+        let body: Value = serde_json::from_slice(&nothing_told().post(&alert, now())).unwrap();
         let expect = json!([{
             "labels": {"alertname": "HeapwardMemoryUse", "severity": "medium", "instance": "host:1", "job": "shop"},
             "annotations": {
@@ -138,7 +163,7 @@ mod tests {
 
     #[test]
     fn one_that_got_worse_ends_the_milder_one_until_that_is_known() {
-        let told = &mut Told::default();
+        let told = &mut nothing_told();
         let firing = alert(1, AlertChange::Opened);
         assert_eq!(post(told, &firing, 0), expect(&[("medium", "13:20", "17:22")]));
         told.taken(&firing);
@@ -152,14 +177,14 @@ mod tests {
         let over = Alert { severity: Severity::High, ..alert(1, AlertChange::Resolved) };
         assert_eq!(post(told, &over, 60), expect(&[("high", "13:20", "13:22")]));
         told.taken(&over);
-        assert_eq!(*told, Told::default());
+        assert_eq!(*told, nothing_told());
         // The end is told also of one that never arrived: it says that there was one.
         assert_eq!(post(told, &over, 60).len(), 1);
     }
 
     #[test]
     fn one_that_was_never_ended_is_ended_with_the_next() {
-        let told = &mut Told::default();
+        let told = &mut nothing_told();
         post(told, &Alert { severity: Severity::High, ..alert(1, AlertChange::Opened) }, 0);
         let next = Alert { severity: Severity::Low, ..alert(2, AlertChange::Opened) };
         assert_eq!(post(told, &next, 0), expect(&[("low", "13:20", "17:22"), ("high", "13:20", "13:22")]));
@@ -169,6 +194,6 @@ mod tests {
     fn a_clock_that_was_set_back_ends_nothing_before_it_began() {
         let mut over = alert(1, AlertChange::Resolved);
         over.time -= Duration::from_secs(3600);
-        assert_eq!(post(&mut Told::default(), &over, 0), expect(&[("medium", "13:20", "13:20")]));
+        assert_eq!(post(&mut nothing_told(), &over, 0), expect(&[("medium", "13:20", "13:20")]));
     }
 }

@@ -122,9 +122,10 @@ impl Client {
         if status.is_redirection() {
             words.push_str(", a redirect, and none is followed");
         }
-        // An answer can repeat the question, with what nobody else may know: a password, or the key that is a webhook's path.
-        let path = &*self.target.path;
-        if self.target.authorization.is_none() && (path == "/" || path.ends_with(super::alertmanager::PATH)) {
+        // An answer can repeat the question, with what nobody else may know: a password, or the key that a path or a query is
+        // or has in it. Alertmanager's own path has none where nothing stands before or behind it.
+        let is_plain = ["/", super::alertmanager::PATH].contains(&&*self.target.path);
+        if self.target.authorization.is_none() && is_plain {
             let body = String::from_utf8_lossy(body);
             let printable = body.chars().map(|c| if c.is_control() { ' ' } else { c });
             let excerpt: String = printable.take(EXCERPT_CHARS).collect();

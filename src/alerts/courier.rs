@@ -7,24 +7,19 @@ mod tests;
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::alertmanager::{self, Told};
 use super::client::{Client, Limits};
 use super::desk::{ALERTMANAGER, Desk, LOG, Sink, WEBHOOK};
+use super::evidence::{Ask, pass_on};
 use super::schedule::Schedule;
-use super::{Alert, Findings, SINKS, log};
-use crate::policy::AlertChange;
+use super::{Alert, SINKS, log};
 use crate::system::unsample_this_thread;
 
-/// Asks what can be found out about a snapshot; who answers may take long, or drop the question.
-pub(crate) type Ask<'a> = dyn Fn(u64, oneshot::Sender<Findings>) + 'a;
-
-/// How long what is found out is waited for before an alert is told without.
+/// How long what is found out is waited for before a newer snapshot is told without.
 const PATIENCE: Duration = Duration::from_secs(6);
 /// How long what waits may take to be sent when heapward ends.
 const FLUSH: Duration = Duration::from_secs(2);
@@ -92,76 +87,11 @@ async fn deliver(desk: &Desk, ask: &Ask<'_>, pace: &Pace) {
         async {
             let Some(Sink { outbox: _, target: Some(target), .. }) = alertmanager else { return };
             let client = Client::new(target.below(alertmanager::PATH), pace.limits);
-            let told = std::cell::RefCell::new(Told::default());
+            let told = std::cell::RefCell::new(Told::new(alertmanager::validity(desk.poll_interval())));
             let body = |alert: &Alert| told.borrow_mut().post(alert, SystemTime::now());
             post(desk, ALERTMANAGER, client, &pace.schedule, body, |alert| told.borrow_mut().taken(alert)).await;
         },
     );
-}
-
-/// Passes on what is handed in, with what can be found out about its snapshot.
-async fn pass_on(desk: &Desk, ask: &Ask<'_>, patience: Duration) {
-    let mut known: Option<(u64, Findings)> = None;
-    // One question at a time.
-    let mut asked: Option<(u64, oneshot::Receiver<Findings>)> = None;
-    loop {
-        let incoming = tokio::select! {
-            incoming = desk.incoming.first() => Some(incoming),
-            found = answer(&mut asked) => {
-                known = found.or(known);
-                None
-            }
-        };
-        let alert = match incoming {
-            Some(Some(alert)) => alert,
-            Some(None) => break,
-            None => {
-                // It took long: an alert was told without it.
-                let (Some((snapshot, findings)), Some(active)) = (&known, desk.active()) else { continue };
-                let is_something = !findings.sites.is_empty() || findings.leaks.is_some();
-                if is_something && active.snapshot == Some(*snapshot) && active.sites_snapshot != Some(*snapshot) {
-                    let mut alert = Alert { change: AlertChange::Updated, ..Alert::clone(&active) };
-                    alert.learn(*snapshot, findings);
-                    desk.pass_on(&Arc::new(alert));
-                }
-                continue;
-            }
-        };
-        // Of a heartbeat nobody wants to know more, and what is over needs no evidence any more.
-        let is_worth_it = matches!(alert.change, AlertChange::Opened | AlertChange::Raised | AlertChange::Updated);
-        if let Some(snapshot) = alert.snapshot.filter(|_| is_worth_it && !desk.is_stopped()) {
-            if asked.is_none() && known.as_ref().is_none_or(|(known, _)| *known != snapshot) {
-                let (reply, reply_to) = oneshot::channel();
-                ask(snapshot, reply);
-                asked = Some((snapshot, reply_to));
-            }
-            if asked.as_ref().is_some_and(|(asked, _)| *asked == snapshot) {
-                let stopped_or_late = async {
-                    tokio::select! { () = desk.stopped() => {}, () = sleep(patience) => {} }
-                };
-                tokio::select! {
-                    found = answer(&mut asked) => known = found.or(known),
-                    () = stopped_or_late => {}
-                }
-            }
-        }
-        let mut told = Alert::clone(&alert);
-        if let Some((snapshot, findings)) = &known {
-            told.learn(*snapshot, findings);
-        }
-        desk.pass_on(&Arc::new(told));
-        desk.incoming.done(&alert, true);
-    }
-    desk.sinks.iter().flatten().for_each(|sink| sink.outbox.close());
-}
-
-/// The answer to what was asked, of which there is then no more; waits for ever where nothing was.
-async fn answer(asked: &mut Option<(u64, oneshot::Receiver<Findings>)>) -> Option<(u64, Findings)> {
-    let Some((snapshot, reply)) = asked else { return std::future::pending().await };
-    let (snapshot, found) = (*snapshot, reply.await);
-    *asked = None;
-    // Dropped when there was too much to do.
-    Some((snapshot, found.ok()?))
 }
 
 /// Writes to the log, which runs the host's subscriber: one that panics must not end what is sent to others. False when it did.
@@ -170,8 +100,14 @@ fn say(write: impl FnOnce()) -> bool {
 }
 
 async fn write_log(desk: &Desk, sink: &Sink) {
+    // The alert whose evidence was told: where it came later, it is as loud as the beginning.
+    let mut explained = None;
     while let Some(alert) = sink.outbox.first().await {
-        if say(|| log::write(&alert)) {
+        let is_news = alert.has_evidence() && explained != Some(alert.number);
+        if is_news {
+            explained = Some(alert.number);
+        }
+        if say(|| log::write(&alert, is_news)) {
             desk.sent(LOG);
         } else {
             desk.failed_attempt(LOG, "the log's subscriber panicked".to_owned());

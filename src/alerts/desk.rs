@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::watch;
 
@@ -15,9 +16,13 @@ use crate::system::machine_name;
 /// Where alerts are handed in; no call of it waits.
 #[derive(Debug)]
 pub(crate) struct Desk {
+    /// Of this run alone.
+    run: u64,
     labels: Labels,
     /// Where heapward listens, with a slash at the end.
     server: Option<String>,
+    /// How often alerts can be told at most.
+    poll_interval: Duration,
     ledger: Mutex<Ledger>,
     /// Handed in, and not yet passed on.
     pub(super) incoming: Outbox,
@@ -43,8 +48,8 @@ pub(super) const WEBHOOK: usize = 1;
 pub(super) const ALERTMANAGER: usize = 2;
 
 impl Desk {
-    /// `address` is what heapward listens on.
-    pub(crate) fn new(settings: &AlertSettings, address: Option<SocketAddr>) -> Self {
+    /// `address` is what heapward listens on, `poll_interval` the time between two readings.
+    pub(crate) fn new(settings: &AlertSettings, address: Option<SocketAddr>, poll_interval: Duration) -> Self {
         let sink = |target: &Option<Target>, wants_heartbeats| {
             let target = target.clone()?;
             Some(Sink {
@@ -57,8 +62,10 @@ impl Desk {
         let log =
             Sink { outbox: Outbox::default(), target: None, wants_heartbeats: false, owed: AtomicBool::new(false) };
         Self {
+            run: random(),
             labels: settings.all_labels(address.map(|address| address.port())),
             server: address.map(server_url),
+            poll_interval,
             ledger: Mutex::new(Ledger::new()),
             incoming: Outbox::default(),
             sinks: [Some(log), sink(&settings.webhook, false), sink(&settings.alertmanager, true)],
@@ -70,11 +77,15 @@ impl Desk {
     pub(crate) fn tell(&self, alarm: Option<&Alarm>, standing: Standing) {
         self.ledger().stand(standing);
         let Some(alarm) = alarm else { return };
-        let alert = Arc::new(Alert::new(alarm, &self.labels, self.server.as_deref()));
+        let alert = Arc::new(Alert::new(alarm, self.run, &self.labels, self.server.as_deref()));
         self.ledger().note(&alert);
         if self.incoming.push(alert) == Pushed::DroppedOldest {
             self.ledger().deliveries.iter_mut().for_each(|sink| sink.dropped += 1);
         }
+    }
+
+    pub(super) fn poll_interval(&self) -> Duration {
+        self.poll_interval
     }
 
     /// What there is to tell.
@@ -127,6 +138,11 @@ impl Desk {
         }
     }
 
+    /// More is known of an alert, which nobody is told for that alone.
+    pub(super) fn retell(&self, alert: &Arc<Alert>) {
+        self.ledger().retell(alert);
+    }
+
     /// The alert that is not over.
     pub(super) fn active(&self) -> Option<Arc<Alert>> {
         self.ledger().active().cloned()
@@ -174,6 +190,12 @@ impl Desk {
     fn ledger(&self) -> MutexGuard<'_, Ledger> {
         self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// To tell the alerts of runs apart that begin at once; nothing secret.
+fn random() -> u64 {
+    use std::hash::{BuildHasher, Hasher};
+    std::collections::hash_map::RandomState::new().build_hasher().finish()
 }
 
 /// Where others reach a server on `address`, with a slash at the end.

@@ -3,8 +3,9 @@
 use super::Alert;
 use crate::policy::AlertChange;
 
-/// One event; loud when it begins or gets worse. Runs the host's subscriber, which may panic.
-pub(super) fn write(alert: &Alert) {
+/// One event; loud when it begins or gets worse, and with the first evidence (`is_news`). Runs the host's subscriber, which may
+/// panic.
+pub(super) fn write(alert: &Alert, is_news: bool) {
     let (id, severity, snapshot) = (&*alert.id, alert.severity.name(), alert.snapshot);
     let story = alert.story();
     match alert.change {
@@ -13,6 +14,9 @@ pub(super) fn write(alert: &Alert) {
             tracing::warn!(id, severity, snapshot, "heapward: {what} {severity}: {story}");
         }
         AlertChange::Resolved => tracing::info!(id, severity, snapshot, "heapward: alert over: {story}"),
+        _ if is_news => {
+            tracing::warn!(id, severity, snapshot, "heapward: alert, what is behind it, {severity}: {story}")
+        }
         AlertChange::Updated | AlertChange::Unchanged => {
             tracing::info!(id, severity, snapshot, "heapward: alert goes on, {severity}: {story}");
         }

@@ -12,7 +12,10 @@ const SWAP_PERCENT: u64 = 50;
 /// One sentence, without where the memory is.
 pub(super) fn message(alarm: &Alarm) -> String {
     let Alarm { memory, peak, .. } = alarm;
-    let mut text = format!("memory use is {memory}");
+    let mut text = match alarm.unread {
+        None => format!("memory use is {memory}"),
+        Some(unread) => format!("memory use was {memory} {} ago and could not be judged since", in_words(unread)),
+    };
     let threshold = ByteSize::bytes(memory.threshold);
     match (memory.percent(), memory.threshold_percent()) {
         (Some(percent), Some(of_limit)) => {
@@ -86,6 +89,15 @@ mod tests {
             alarm.peak = alarm.memory;
         };
         check(unlimited, "memory use is 900.0 MiB, above the alert threshold of 850.0 MiB; for 2 min so far");
+        let unread = |alarm: &mut Alarm| {
+            unlimited(alarm);
+            alarm.unread = Some(Duration::from_secs(240));
+        };
+        check(
+            unread,
+            "memory use was 900.0 MiB 4 min ago and could not be judged since, above the alert threshold of 850.0 MiB; for \
+             2 min so far",
+        );
     }
 
     #[test]

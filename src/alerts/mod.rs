@@ -7,6 +7,7 @@ mod alertmanager;
 mod client;
 mod courier;
 mod desk;
+mod evidence;
 mod findings;
 mod ledger;
 mod log;

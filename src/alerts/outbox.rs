@@ -141,7 +141,8 @@ impl Entry {
     }
 }
 
-fn weightier(one: AlertChange, other: AlertChange) -> AlertChange {
+/// Which one must not be lost.
+pub(super) fn weightier(one: AlertChange, other: AlertChange) -> AlertChange {
     if weight(one) > weight(other) { one } else { other }
 }
 

@@ -26,13 +26,13 @@ pub(crate) struct Target {
 }
 
 impl Target {
-    /// The same with a path below it, unless it leads there already.
+    /// The same with a path below it, unless it leads there already. A query stays behind it.
     pub(super) fn below(&self, path: &str) -> Self {
-        let mut target = self.clone();
-        if !target.path.ends_with(path) {
-            target.path = format!("{}{path}", target.path.trim_end_matches('/'));
+        let (own, query) = self.path.split_at(self.path.find('?').unwrap_or(self.path.len()));
+        if own.ends_with(path) {
+            return self.clone();
         }
-        target
+        Self { path: format!("{}{path}{query}", own.trim_end_matches('/')), ..self.clone() }
     }
 }
 
@@ -182,5 +182,7 @@ mod tests {
         assert_eq!(below("http://host:9093"), "/api/v2/alerts");
         assert_eq!(below("http://host/prefix/"), "/prefix/api/v2/alerts");
         assert_eq!(below("http://host/prefix/api/v2/alerts"), "/prefix/api/v2/alerts");
+        assert_eq!(below("http://host/prefix/?key=5"), "/prefix/api/v2/alerts?key=5");
+        assert_eq!(below("http://host?key=/api/v2/alerts"), "/api/v2/alerts?key=/api/v2/alerts");
     }
 }

@@ -23,6 +23,7 @@ pub(super) fn alarm(number: u64, change: AlertChange) -> Alarm {
         started: now() - lasted,
         time: now(),
         lasted,
+        unread: None,
         memory,
         peak: memory,
         swap: None,
@@ -35,5 +36,5 @@ pub(super) fn labels() -> Labels {
 }
 
 pub(super) fn alert(number: u64, change: AlertChange) -> Alert {
-    Alert::new(&alarm(number, change), &labels(), Some("http://127.0.0.1:6060/"))
+    Alert::new(&alarm(number, change), 5, &labels(), Some("http://127.0.0.1:6060/"))
 }

@@ -204,8 +204,8 @@ impl Builder {
         self
     }
 
-    /// Headroom to the memory limit below which [`Symbolize::Auto`] looks no names up.
-    /// Default [`DEFAULT_SYMBOLIZE_HEADROOM`](crate::DEFAULT_SYMBOLIZE_HEADROOM); variable `HEAPWARD_SYMBOLIZE_HEADROOM`.
+    /// Headroom to the memory limit below which [`Symbolize::Auto`] looks no names up. The few addresses that an alert names want
+    /// a sixteenth of it. Default [`DEFAULT_SYMBOLIZE_HEADROOM`](crate::DEFAULT_SYMBOLIZE_HEADROOM); variable `HEAPWARD_SYMBOLIZE_HEADROOM`.
     pub fn symbolize_headroom(mut self, headroom: ByteSize) -> Self {
         self.config.symbolize_headroom = headroom;
         self

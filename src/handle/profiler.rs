@@ -71,7 +71,7 @@ impl Profiler {
         let source = if config.use_hooks { Collector::best_source() } else { Source::Dump };
         let collector = Collector::start(config.limits, source, config.unwinder, config.jemalloc_stacks)?;
         let address = server.as_ref().and_then(Bound::address);
-        let alerts = config.alerts.threshold.map(|_| Desk::new(&config.alerts, address));
+        let alerts = config.alerts.threshold.map(|_| Desk::new(&config.alerts, address, config.poll_interval));
         let mut workers = Workers::start(config, collector, gauges, alerts, &slot)?;
         if let Some(server) = &mut server {
             close_in_child(server.descriptor());

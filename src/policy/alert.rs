@@ -50,10 +50,12 @@ pub(crate) struct Alarm {
     pub(crate) severity: Severity,
     /// Time of the first reading above the threshold.
     pub(crate) started: SystemTime,
-    /// Time of this reading.
+    /// Time of this reading: the last one that could be judged.
     pub(crate) time: SystemTime,
     /// Between these two, by a clock that never steps.
     pub(crate) lasted: Duration,
+    /// How long ago this reading was when no later one could be judged; `None` where it was just made.
+    pub(crate) unread: Option<Duration>,
     /// By this reading.
     pub(crate) memory: MemoryUse,
     /// By the reading with the highest use.
@@ -79,6 +81,8 @@ pub(crate) enum Standing {
     Firing { memory: MemoryUse, severity: Severity },
     /// There is one still, though memory use is down again, on too few readings in a row.
     Clearing { memory: MemoryUse, in_a_row: u32, after: u32 },
+    /// There is one still, as far as anybody knows: nothing could be judged for so long.
+    Unread { memory: MemoryUse, severity: Severity, since: Duration },
 }
 
 /// Tells an alert when memory use is above a threshold.
@@ -93,7 +97,7 @@ pub(crate) enum Standing {
 /// ```
 ///
 /// A severity counts once as many readings in a row were that bad or worse. A reading that failed is no reading: it neither
-/// counts nor ends a row.
+/// counts nor ends a row. It does not silence an alert either: what nobody repeats reads as over.
 #[derive(Debug)]
 pub(crate) struct AlertRule {
     threshold: Threshold,
@@ -114,6 +118,8 @@ struct Firing {
     severity: Severity,
     since: (SystemTime, Duration),
     peak: MemoryUse,
+    /// By the last reading that could be judged.
+    last: Last,
     /// Readings in a row that were clear.
     clear: u32,
     /// The snapshot that was told last.
@@ -124,6 +130,15 @@ struct Firing {
     told: Duration,
     /// … or anything.
     beat: Duration,
+}
+
+/// What was known last.
+#[derive(Clone, Copy, Debug)]
+struct Last {
+    time: SystemTime,
+    uptime: Duration,
+    memory: MemoryUse,
+    swap: Option<SwapUse>,
 }
 
 impl AlertRule {
@@ -153,18 +168,31 @@ impl AlertRule {
         snapshot: Option<u64>,
     ) -> Option<Alarm> {
         let Some(memory) = MemoryUse::of(reading, machine, self.threshold) else {
+            if self.firing.is_some() {
+                return self.go_without(reading.uptime, snapshot);
+            }
             self.standing = Standing::UnknownLimit { threshold: self.threshold };
             return None;
         };
         self.count_in(&memory, reading);
+        let last = Last { time: reading.time, uptime: reading.uptime, memory, swap: machine.swap };
         let confirmed = self.confirmed();
         let (change, firing) = match (self.firing, confirmed) {
             (None, Some(severity)) => {
                 self.count += 1;
                 let told = reading.uptime;
                 let (since, peak) = (self.since, memory);
-                let firing =
-                    Firing { severity, since, peak, clear: 0, snapshot, has_own_snapshot: false, told, beat: told };
+                let firing = Firing {
+                    severity,
+                    since,
+                    peak,
+                    last,
+                    clear: 0,
+                    snapshot,
+                    has_own_snapshot: false,
+                    told,
+                    beat: told,
+                };
                 (Some(AlertChange::Opened), firing)
             }
             (None, None) => {
@@ -176,6 +204,7 @@ impl AlertRule {
                 return None;
             }
             (Some(mut firing), confirmed) => {
+                firing.last = last;
                 let change = firing.go_on(&memory, confirmed, reading.uptime, snapshot, self.after);
                 (change, firing)
             }
@@ -188,18 +217,22 @@ impl AlertRule {
         if self.firing.is_none() {
             self.standing = Standing::Below(memory);
         }
-        Some(Alarm {
-            number: self.count,
-            change: change?,
-            severity: firing.severity,
-            started: firing.since.0,
-            time: reading.time,
-            lasted: reading.uptime.saturating_sub(firing.since.1),
-            memory,
-            peak: firing.peak,
-            swap: machine.swap,
-            snapshot,
-        })
+        Some(firing.alarm(self.count, change?, None, snapshot))
+    }
+
+    /// What there is to be told at `uptime`, when there is no reading that could be judged. `snapshot` is the newest there is.
+    ///
+    /// An alert goes on: nothing says that it is over.
+    pub(crate) fn go_without(&mut self, uptime: Duration, snapshot: Option<u64>) -> Option<Alarm> {
+        let firing = self.firing.as_mut()?;
+        let Last { memory, uptime: read, .. } = firing.last;
+        let since = uptime.saturating_sub(read);
+        self.standing = Standing::Unread { memory, severity: firing.severity, since };
+        if uptime.saturating_sub(firing.beat) < HEARTBEAT {
+            return None;
+        }
+        firing.beat = uptime;
+        Some(firing.alarm(self.count, AlertChange::Unchanged, Some(since), snapshot))
     }
 
     fn count_in(&mut self, memory: &MemoryUse, reading: &Reading) {
@@ -220,6 +253,23 @@ impl AlertRule {
 }
 
 impl Firing {
+    fn alarm(&self, number: u64, change: AlertChange, unread: Option<Duration>, snapshot: Option<u64>) -> Alarm {
+        let Last { time, uptime, memory, swap } = self.last;
+        Alarm {
+            number,
+            change,
+            severity: self.severity,
+            started: self.since.0,
+            time,
+            lasted: uptime.saturating_sub(self.since.1),
+            unread,
+            memory,
+            peak: self.peak,
+            swap,
+            snapshot,
+        }
+    }
+
     /// Takes a reading in; says what there is to be told.
     fn go_on(
         &mut self,
@@ -275,6 +325,13 @@ impl fmt::Display for Standing {
             Self::Firing { memory, severity } => {
                 write!(f, "an alert, {severity}: memory use is {memory}; the threshold is {}", threshold(memory))
             }
+            Self::Unread { memory, severity, since } => write!(
+                f,
+                "an alert, {severity}, as nothing says that it is over: memory use was {memory} {} s ago, and could not be \
+                 judged since; the threshold was {}",
+                since.as_secs(),
+                threshold(memory)
+            ),
             Self::Clearing { memory, in_a_row, after } => write!(
                 f,
                 "an alert that will be over: memory use is {memory}, well below the threshold of {} on {in_a_row} readings in \

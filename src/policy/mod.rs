@@ -24,7 +24,7 @@ pub use threshold::Threshold;
 #[cfg(test)]
 pub(crate) use alert::MemoryUse;
 pub(crate) use alert::{Alarm, AlertRule, HEARTBEAT, LimitOf, Standing};
-pub(crate) use alert_room::check_alert_room;
+pub(crate) use alert_room::{AlertRoom, alert_is_short_of_names};
 #[cfg(feature = "cpu")]
 pub(crate) use cpu_room::check_cpu_room;
 pub(crate) use disk_retention::{DiskRetention, OnDisk, Owner};

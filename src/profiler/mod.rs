@@ -12,6 +12,7 @@ mod diff;
 mod disk;
 mod earlier;
 mod environment;
+mod evidence;
 mod gauges;
 mod growths;
 mod host_gauges;

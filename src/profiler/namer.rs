@@ -46,6 +46,12 @@ impl<'c> Namer<'c> {
         self.cache.resolve(addresses, mappings, lookup)
     }
 
+    /// Looks the names of some few addresses up, whatever may be done for others: whoever asks has seen to it that there is room.
+    pub(super) fn remember(&mut self, addresses: impl Iterator<Item = Address>, mappings: &[Mapping]) {
+        let _timed = self.slow.map(|slow| slow.time(Operation::Naming));
+        self.cache.resolve(addresses, mappings, Lookup::Allowed);
+    }
+
     /// Why names that are not remembered are not looked up, when they are not.
     pub(super) fn declined(&self) -> Option<&str> {
         match &self.naming {

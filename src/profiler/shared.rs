@@ -28,7 +28,7 @@ use crate::system::{loaded_mappings, purge_decayed};
 
 /// So many snapshots are compared at most: what judging takes rises with the square of their number, and more than
 /// these tell hardly more.
-const COMPARED: usize = 64;
+pub(super) const COMPARED: usize = 64;
 
 /// What a profile is made of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -55,7 +55,7 @@ impl Watcher {
             config.poll_interval,
         );
         let requests = RateLimit::new(REQUEST_INTERVAL);
-        let alerting = Alerting::new(&config.alerts);
+        let alerting = Alerting::new(config);
         Self { shared, gauges, host_gauges, trigger, requests, alerting, next_id: 1, mappings: None }
     }
 

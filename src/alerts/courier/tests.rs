@@ -1,11 +1,14 @@
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::Arc;
+use std::sync::mpsc;
+
+use tokio::sync::oneshot;
 
 use super::server::Server;
 use super::*;
 use crate::alerts::testing::{alarm, labels};
-use crate::alerts::{AlertDeliveries, AlertSettings, AlertSite, Target};
+use crate::alerts::{AlertDeliveries, AlertSettings, AlertSite, Findings, Target};
 use crate::analysis::Site;
-use crate::policy::{AlertChange, Severity, Standing};
+use crate::policy::{Alarm, AlertChange, Severity, Standing};
 use AlertChange::{Opened, Raised, Resolved, Unchanged, Updated};
 
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
@@ -45,14 +48,22 @@ impl Service {
             alertmanager: target(alertmanager),
             labels: labels(),
         };
-        let desk = Arc::new(Desk::new(&settings, Some(([127, 0, 0, 1], 6060).into())));
+        let desk = Arc::new(Desk::new(&settings, Some(([127, 0, 0, 1], 6060).into()), Duration::from_secs(1)));
         let ours = Arc::clone(&desk);
-        let thread = Some(std::thread::spawn(move || run_at(&ours, &ask, &pace).unwrap()));
+        // What this test listens to of the log, that thread writes.
+        let log = tracing::dispatcher::get_default(Clone::clone);
+        let run = move || run_at(&ours, &ask, &pace).unwrap();
+        let thread = Some(std::thread::spawn(move || tracing::dispatcher::with_default(&log, run)));
         Self { desk, thread }
     }
 
     fn tell(&self, number: u64, change: AlertChange) {
         self.desk.tell(Some(&alarm(number, change)), Standing::NotYet);
+    }
+
+    fn tell_with(&self, number: u64, change: AlertChange, snapshot: u64) {
+        let alarm = Alarm { snapshot: Some(snapshot), ..alarm(number, change) };
+        self.desk.tell(Some(&alarm), Standing::NotYet);
     }
 
     fn deliveries(&self, sink: &str) -> AlertDeliveries {
@@ -61,13 +72,15 @@ impl Service {
 
     #[track_caller]
     fn wait(&self, sink: &str, what: &str, is_so: impl Fn(&AlertDeliveries) -> bool) -> AlertDeliveries {
+        self.wait_for(what, |_| is_so(&self.deliveries(sink)));
+        self.deliveries(sink)
+    }
+
+    #[track_caller]
+    fn wait_for(&self, what: &str, is_so: impl Fn(&Desk) -> bool) {
         let begun = std::time::Instant::now();
-        loop {
-            let deliveries = self.deliveries(sink);
-            if is_so(&deliveries) {
-                return deliveries;
-            }
-            assert!(begun.elapsed() < Duration::from_secs(30), "{what}: {deliveries:?}");
+        while !is_so(&self.desk) {
+            assert!(begun.elapsed() < Duration::from_secs(30), "{what}: {:?}", self.desk.report());
             std::thread::sleep(Duration::from_millis(2));
         }
     }
@@ -78,6 +91,12 @@ impl Service {
         self.thread.take().unwrap().join().unwrap();
         begun.elapsed()
     }
+}
+
+/// Of a run that sends alerts to nobody.
+fn desk() -> Desk {
+    let settings = AlertSettings { threshold: None, after: 1, webhook: None, alertmanager: None, labels: labels() };
+    Desk::new(&settings, None, Duration::from_secs(1))
 }
 
 fn url(server: &Server) -> Option<String> {
@@ -126,7 +145,6 @@ fn a_webhook_gets_what_changed_and_alertmanager_every_heartbeat() {
 #[test]
 fn an_alert_as_json_is_as_documented() {
     let mut alert = crate::alerts::testing::alert(1, Opened);
-    alert.id = "1700000000-1-1".to_owned();
     let findings = Findings {
         sites: vec![AlertSite::new(site("shop::carts::add"), 5 << 20, Some((4.0e6, 6.5e6)))],
         remark: None,
@@ -167,7 +185,8 @@ fn an_answer_that_says_later_is_tried_again_and_one_that_says_never_is_not() {
         ("HTTP/1.1 400 Bad\r\nContent-Length: 8\r\n\r\na\x1b[1m\r\nb", "answered 400: a [1m  b"),
     ] {
         let server = Server::answering(answer);
-        let mut service = Service::start(url(&server), None);
+        // Where there is no key to repeat.
+        let mut service = Service::start(Some(format!("http://{}", server.address)), None);
         service.tell(1, Opened);
         let failed = service.wait("webhook", "given up", |sink| sink.failed == 1);
         assert_eq!((failed.sent, failed.failed_attempts, failed.last_error.as_deref()), (0, 1, Some(expect)));
@@ -247,18 +266,104 @@ fn whatever_a_server_does_takes_no_more_time_than_there_is() {
 }
 
 #[test]
-fn an_answer_that_repeats_the_question_tells_no_secrets() {
-    let server = Server::start(Box::new(|conversation| {
-        let request = conversation.request();
-        let head = format!("HTTP/1.1 400 Bad Request\r\nContent-Length: {}\r\n\r\n", request.len());
-        conversation.write((head + &request).as_bytes());
-    }));
-    let mut service = Service::start(Some(format!("http://me:s3cret@{}/", server.address)), None);
+fn no_key_of_an_address_gets_out() {
+    type Answer = fn(&str) -> String;
+    let answers: [(&str, Answer); 7] = [
+        ("refuses", |request| format!("HTTP/1.1 404 Not Found\r\nContent-Length: {}\r\n\r\n{request}", request.len())),
+        ("fails", |request| format!("HTTP/1.1 500 Oops\r\nContent-Length: {}\r\n\r\n{request}", request.len())),
+        ("sends elsewhere", |request| {
+            let path = request.split(' ').nth(1).unwrap();
+            format!("HTTP/1.1 307 Elsewhere\r\nLocation: {path}\r\nContent-Length: {}\r\n\r\n{path}", path.len())
+        }),
+        ("gives it for a reason", |request| {
+            format!("HTTP/1.1 400 {}\r\nContent-Length: 0\r\n\r\n", request.lines().next().unwrap())
+        }),
+        ("has it in a broken header", |request| {
+            format!("HTTP/1.1 200 OK\r\n{}\u{1}: x\r\n\r\n", request.lines().next().unwrap())
+        }),
+        ("is an echo", str::to_owned),
+        ("says nothing", |_| String::new()),
+    ];
+    // Behind the host, and before it.
+    let hooks = ["/services/T0/B0/s3cret", "/hook?key=s3cret", "/?key=s3cret", "/s3cret/api/v2/alerts", "s3cret"];
+    let prefixes = ["/s3cret", "/?key=s3cret", "/?key=s3cret/api/v2/alerts", "/s3cret/api/v2/alerts", "s3cret"];
+    for (what, answer) in answers {
+        for (hook, prefix) in hooks.into_iter().zip(prefixes) {
+            let server = || {
+                Server::start(Box::new(move |conversation| {
+                    let request = conversation.request();
+                    conversation.write(answer(&request).as_bytes());
+                }))
+            };
+            let (webhook, alertmanager) = (server(), server());
+            let url = |server: &Server, secret: &str| match secret.strip_prefix('/') {
+                Some(path) => Some(format!("http://{}/{path}", server.address)),
+                None => Some(format!("http://u:{secret}@{}", server.address)),
+            };
+            let log = Log::default();
+            let writer = log.clone();
+            let subscriber = tracing_subscriber::fmt().with_writer(move || writer.clone()).finish();
+            let report = tracing::subscriber::with_default(subscriber, || {
+                let mut service = Service::start(url(&webhook, hook), url(&alertmanager, prefix));
+                service.tell(1, Opened);
+                for sink in ["webhook", "alertmanager"] {
+                    service.wait(sink, what, |sink| sink.failed_attempts > 0);
+                }
+                service.stop();
+                service.desk.report()
+            });
+            let heard = webhook.requests()[0].clone() + &alertmanager.requests()[0];
+            // u:s3cret
+            assert_eq!(heard.matches("s3cret").count() + heard.matches("dTpzM2NyZXQ=").count(), 2, "{heard}");
+            let errors = report.deliveries.iter().filter(|sink| sink.last_error.is_some()).count();
+            assert_eq!(errors, 2, "{report:?}");
+            let shown = format!("{report:?}{}{}", serde_json::to_string(&report).unwrap(), log.text());
+            assert!(shown.contains("could not be sent to the webhook"), "{shown}");
+            assert!(!shown.contains("s3cret") && !shown.contains("dTpzM2NyZXQ"), "{what}: {hook} {prefix}: {shown}");
+        }
+    }
+    // What an Alertmanager says of itself is worth knowing.
+    let server = Server::answering("HTTP/1.1 400 Bad\r\nContent-Length: 7\r\n\r\nno name");
+    let mut service = Service::start(None, Some(format!("http://{}", server.address)));
     service.tell(1, Opened);
-    let failed = service.wait("webhook", "refused", |sink| sink.failed == 1);
-    assert!(server.requests()[0].contains("bWU6czNjcmV0"), "{:?}", server.requests());
-    assert_eq!(failed.last_error.as_deref(), Some("answered 400"));
+    let refused = service.wait("alertmanager", "refused", |sink| sink.failed == 1);
+    assert_eq!(refused.last_error.as_deref(), Some("answered 400: no name"));
     service.stop();
+}
+
+/// What is written to the log.
+#[derive(Clone, Default)]
+struct Log(Arc<std::sync::Mutex<Vec<u8>>>);
+
+impl Log {
+    fn text(&self) -> String {
+        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+    }
+}
+
+impl io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().extend(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn no_two_alerts_of_any_runs_have_one_id() {
+    // As of two containers that cross the threshold in the same second, where both processes are number 1.
+    let ids: std::collections::HashSet<String> = [1, 1, 2]
+        .into_iter()
+        .zip([desk(), desk()].iter().cycle())
+        .map(|(number, desk)| {
+            desk.tell(Some(&alarm(number, Opened)), Standing::NotYet);
+            desk.report().active.unwrap().id
+        })
+        .collect();
+    assert_eq!(ids.len(), 3, "{ids:?}");
 }
 
 #[test]
@@ -358,51 +463,198 @@ fn nobody_listening_is_an_error_like_others() {
     service.stop();
 }
 
+/// Where questions about snapshots come in, and from where they are answered.
+struct Renderer {
+    service: Service,
+    server: Server,
+    questions: mpsc::Receiver<(u64, oneshot::Sender<Findings>)>,
+    sent: u64,
+}
+
+impl Renderer {
+    fn start(patience: Duration) -> Self {
+        let server = Server::answering(OK);
+        let (ask, questions) = mpsc::channel();
+        let asked = move |snapshot, reply| ask.send((snapshot, reply)).unwrap();
+        let service = Service::start_with(url(&server), None, Pace { patience, ..pace() }, asked);
+        Self { service, server, questions, sent: 0 }
+    }
+
+    #[track_caller]
+    fn asked(&self, snapshot: u64) -> oneshot::Sender<Findings> {
+        let (asked, reply) = self.questions.recv_timeout(Duration::from_secs(30)).expect("a question");
+        assert_eq!(asked, snapshot);
+        reply
+    }
+
+    /// The next message: its change, its snapshot, and that of its sites.
+    #[track_caller]
+    fn told(&mut self, change: &str, snapshot: u64, sites: Option<u64>) -> serde_json::Value {
+        self.sent += 1;
+        self.service.wait("webhook", change, |sink| sink.sent >= self.sent);
+        let body = json(&self.server.requests()[self.sent as usize - 1]);
+        let seen = (&body["change"], body["snapshot"].as_u64(), body["sites_snapshot"].as_u64());
+        assert_eq!(seen, (&change.into(), Some(snapshot), sites), "{body:#}");
+        body
+    }
+
+    /// Ends it; nothing else was sent, and nothing else asked.
+    #[track_caller]
+    fn end(mut self) {
+        self.service.stop();
+        let bodies: Vec<_> = self.server.requests().iter().map(|request| json(request)["change"].clone()).collect();
+        assert_eq!(bodies.len() as u64, self.sent, "{bodies:?}");
+        assert!(self.questions.try_recv().is_err());
+    }
+}
+
+const LONG: Duration = Duration::from_secs(3600);
+
+fn found(name: &str) -> Findings {
+    Findings { sites: vec![AlertSite::new(site(name), 1, None)], remark: None, leaks: None }
+}
+
 #[test]
-fn sites_are_waited_for_and_come_later_if_they_must() {
-    let found = |name: &str| Findings { sites: vec![AlertSite::new(site(name), 1, None)], remark: None, leaks: None };
-    let server = Server::answering(OK);
-    let mut service = Service::start_with(url(&server), None, pace(), move |snapshot, reply| {
-        assert_eq!(snapshot, 7);
-        reply.send(found("in_time")).unwrap();
-    });
-    service.tell(1, Opened);
-    service.wait("webhook", "sent", |sink| sink.sent == 1);
-    let active = service.desk.report().active.unwrap();
-    assert_eq!((&*active.sites[0].site.function, active.sites_snapshot), ("in_time", Some(7)));
+fn an_alert_waits_for_nobody() {
+    let mut renderer = Renderer::start(LONG);
+    renderer.service.tell(1, Opened);
+    renderer.told("opened", 7, None);
+    renderer.service.tell(1, Raised);
+    renderer.told("raised", 7, None);
+    renderer.service.tell(1, Resolved);
+    renderer.told("resolved", 7, None);
+    // Who was asked is still at it.
+    let answer = renderer.asked(7);
+    assert!(!answer.is_closed());
+    renderer.end();
+}
+
+#[test]
+fn what_is_behind_an_alert_is_told_once_when_it_is_known() {
+    let log = Log::default();
+    let writer = log.clone();
+    let subscriber = tracing_subscriber::fmt().with_writer(move || writer.clone()).finish();
+    let mut renderer = tracing::subscriber::with_default(subscriber, || Renderer::start(LONG));
+    renderer.service.tell(1, Opened);
+    let opened = renderer.told("opened", 7, None);
+    renderer.service.wait("log", "written", |log| log.sent == 1);
+    renderer.asked(7).send(found("shop::add")).unwrap();
+    let updated = renderer.told("updated", 7, Some(7));
+    assert_eq!((&updated["id"], &updated["sites"][0]["function"]), (&opened["id"], &"shop::add".into()));
+    let active = renderer.service.desk.report().active.unwrap();
+    assert_eq!((&*active.sites[0].site.function, active.change), ("shop::add", Updated));
     assert!(active.snapshot_url.unwrap().ends_with(":6060/api/snapshots/7"));
-    assert_eq!(json(&server.requests()[0])["sites"][0]["function"], "in_time");
-    service.stop();
+    renderer.service.tell(1, Raised);
+    renderer.told("raised", 7, Some(7));
+    renderer.service.tell(1, Resolved);
+    renderer.told("resolved", 7, Some(7));
+    renderer.end();
+    let log = log.text();
+    let lines: Vec<&str> = log.lines().filter(|line| line.contains("alert")).collect();
+    assert_eq!(lines.len(), 4, "{log}");
+    // As loud as the beginning.
+    assert!(lines[0].contains(" WARN ") && !lines[0].contains("shop::add"), "{log}");
+    assert!(lines[1].contains(" WARN ") && lines[1].contains("most is held by 1 B shop::add"), "{log}");
+}
 
-    // Whoever is asked takes longer than anybody waits; then it is told again.
-    let server = Server::answering(OK);
-    let (late, ask) = std::sync::mpsc::channel();
-    let hurried = Pace { patience: Duration::from_millis(20), ..pace() };
-    let mut service = Service::start_with(url(&server), None, hurried, move |_, reply| late.send(reply).unwrap());
-    service.tell(1, Opened);
-    service.wait("webhook", "sent without", |sink| sink.sent == 1);
-    ask.recv().unwrap().send(found("late")).unwrap();
-    service.wait("webhook", "sent with", |sink| sink.sent == 2);
-    let bodies: Vec<_> = server.requests().iter().map(|request| json(request)).collect();
-    assert_eq!((&bodies[0]["change"], bodies[0]["sites"].as_array().unwrap().len()), (&"opened".into(), 0));
-    assert_eq!((&bodies[1]["change"], &bodies[1]["sites"][0]["function"]), (&"updated".into(), &"late".into()));
-    assert_eq!(bodies[0]["id"], bodies[1]["id"]);
-    service.stop();
+#[test]
+fn a_newer_snapshot_is_told_with_what_is_behind_it() {
+    let mut renderer = Renderer::start(LONG);
+    renderer.service.tell(1, Opened);
+    renderer.told("opened", 7, None);
+    renderer.asked(7).send(found("seven")).unwrap();
+    renderer.told("updated", 7, Some(7));
+    // One message for the snapshot and its sites.
+    renderer.service.tell_with(1, Updated, 8);
+    renderer.asked(8).send(found("eight")).unwrap();
+    renderer.told("updated", 8, Some(8));
+    // Where it gets worse meanwhile, that waits for nothing.
+    renderer.service.tell_with(1, Updated, 9);
+    let answer = renderer.asked(9);
+    renderer.service.tell_with(1, Raised, 9);
+    renderer.told("raised", 9, Some(8));
+    answer.send(found("nine")).unwrap();
+    renderer.told("updated", 9, Some(9));
+    // A heartbeat takes its place in the line.
+    renderer.service.tell_with(1, Updated, 10);
+    let answer = renderer.asked(10);
+    renderer.service.tell_with(1, Unchanged, 11);
+    renderer.service.wait_for("the heartbeat", |desk| desk.incoming.len() == 0);
+    answer.send(found("ten")).unwrap();
+    renderer.told("updated", 11, Some(10));
+    renderer.service.tell_with(1, Resolved, 11);
+    renderer.told("resolved", 11, Some(10));
+    // Of the next alert that says nothing.
+    renderer.service.tell_with(2, Opened, 12);
+    renderer.told("opened", 12, None);
+    drop(renderer.asked(12));
+    renderer.end();
+}
 
-    // Whoever is asked has too much to do.
-    let asked = Arc::new(AtomicU64::new(0));
-    let count = Arc::clone(&asked);
-    let server = Server::answering(OK);
-    let mut service = Service::start_with(url(&server), None, pace(), move |_, reply| {
-        count.fetch_add(1, Ordering::Relaxed);
-        drop(reply);
-    });
-    service.tell(1, Opened);
-    service.wait("webhook", "sent without", |sink| sink.sent == 1);
-    service.tell(1, Resolved);
-    service.wait("webhook", "over", |sink| sink.sent == 2);
-    service.stop();
-    assert_eq!(asked.load(Ordering::Relaxed), 1, "not for one that is over");
+#[test]
+fn the_present_snapshot_is_asked_for_when_an_older_ones_answer_came() {
+    let mut renderer = Renderer::start(LONG);
+    renderer.service.tell(1, Opened);
+    renderer.told("opened", 7, None);
+    let seven = renderer.asked(7);
+    renderer.service.tell_with(1, Updated, 8);
+    renderer.service.tell_with(1, Updated, 9);
+    renderer.service.wait_for("both", |desk| desk.incoming.len() == 0);
+    seven.send(found("seven")).unwrap();
+    renderer.asked(9).send(found("nine")).unwrap();
+    renderer.told("updated", 9, Some(9));
+    // Also where there was none, and where it got worse with the newer one.
+    renderer.service.tell_with(1, Updated, 10);
+    let ten = renderer.asked(10);
+    renderer.service.tell_with(1, Raised, 11);
+    renderer.told("raised", 11, Some(9));
+    drop(ten);
+    renderer.asked(11).send(found("eleven")).unwrap();
+    renderer.told("updated", 11, Some(11));
+    renderer.end();
+}
+
+#[test]
+fn a_newer_snapshot_waits_no_longer_than_there_is_patience() {
+    let mut renderer = Renderer::start(Duration::from_millis(20));
+    renderer.service.tell(1, Opened);
+    renderer.told("opened", 7, None);
+    let seven = renderer.asked(7);
+    renderer.service.tell_with(1, Updated, 8);
+    renderer.told("updated", 8, None);
+    seven.send(found("seven")).unwrap();
+    renderer.asked(8).send(found("eight")).unwrap();
+    renderer.told("updated", 8, Some(8));
+    renderer.end();
+
+    // And not at all at the end.
+    let mut renderer = Renderer::start(LONG);
+    renderer.service.tell(1, Opened);
+    renderer.told("opened", 7, None);
+    let _seven = renderer.asked(7);
+    renderer.service.tell_with(1, Updated, 8);
+    renderer.service.wait_for("it to be held", |desk| desk.incoming.len() == 0);
+    renderer.service.stop();
+    assert_eq!(renderer.service.deliveries("webhook").sent, 2);
+}
+
+#[test]
+fn why_there_is_no_evidence_is_shown_and_told_to_nobody() {
+    let mut renderer = Renderer::start(LONG);
+    renderer.service.tell(1, Opened);
+    renderer.told("opened", 7, None);
+    let nothing = Findings { remark: Some("no room".to_owned()), ..Findings::default() };
+    renderer.asked(7).send(nothing).unwrap();
+    let remark = |desk: &Desk| desk.report().active.and_then(|active| active.sites_remark);
+    renderer.service.wait_for("the remark", |desk| remark(desk).as_deref() == Some("no room"));
+    // Who is asked has too much to do.
+    renderer.service.tell_with(1, Raised, 8);
+    renderer.told("raised", 8, None);
+    drop(renderer.asked(8));
+    renderer.service.tell_with(1, Resolved, 9);
+    renderer.told("resolved", 9, None);
+    // Nobody is asked about one that is over.
+    renderer.end();
 }
 
 #[test]

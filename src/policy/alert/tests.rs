@@ -253,6 +253,42 @@ fn a_snapshot_a_minute_is_not_a_message_a_minute() {
 }
 
 #[test]
+fn an_alert_that_cannot_be_judged_is_told_again_each_minute() {
+    let clock = &mut Clock::new("85%", 1);
+    assert_eq!(clock.rule.go_without(Duration::from_secs(500), None), None, "nothing to repeat");
+    let opened = clock.told(8600, Opened, Low);
+    clock.snapshot = Some(7);
+    // The group's files cannot be read, or say of no limit: for an hour each, a poll a second.
+    for failure in 0..2 {
+        let from = clock.seconds;
+        let mut beats = Vec::new();
+        for second in from..from + 3600 {
+            let alarm = match failure {
+                0 => clock.rule.go_without(Duration::from_secs(second), clock.snapshot),
+                _ => clock.rule.observe(&reading(second, 0, None, Some(1)), &clock.machine, clock.snapshot),
+            };
+            beats.extend(alarm.map(|alarm| (second - from, alarm)));
+        }
+        clock.seconds += 3600;
+        assert_eq!(beats.len(), 60);
+        assert!(beats.windows(2).all(|pair| pair[1].0 == pair[0].0 + 60), "{failure}");
+        let (second, last) = beats[59];
+        assert_eq!((last.number, last.change, last.severity, last.snapshot), (1, Unchanged, Low, Some(7)));
+        assert_eq!((last.memory, last.time), (opened.memory, opened.time), "what was known last");
+        assert_eq!(last.unread, Some(Duration::from_secs(from + second)));
+        let standing = clock.rule.standing().to_string();
+        assert!(
+            standing.starts_with("an alert, low, as nothing says that it is over: memory use was 8.4 GiB"),
+            "{standing}"
+        );
+    }
+    // The next reading counts as if nothing had been.
+    assert_eq!(clock.told(8600, Updated, Low).unread, None);
+    assert_eq!(clock.told(7000, Resolved, Low).number, 1);
+    assert_eq!(clock.rule.go_without(Duration::from_secs(100_000), None), None);
+}
+
+#[test]
 fn without_a_limit_a_share_says_nothing_and_forgets_nothing() {
     let clock = &mut Clock::new("85%", 2);
     clock.silent(1, 8600);
