@@ -4,14 +4,17 @@ use std::io;
 use std::sync::atomic::Ordering;
 use std::time::SystemTime;
 
-use super::super::Shared;
+use super::super::{ProcessReading, Shared};
+use super::Disk;
 use super::note::Note;
 use super::survey::{FileOnDisk, Survey, check_ends};
-use crate::collect::{Source, StackId};
+use crate::collect::Source;
 use crate::error::ErrorKind;
-use crate::policy::{OnDisk, Owner};
-use crate::profile::{BuildId, Mapping};
-use crate::snapshot::{FileName, HeadText, Packer, ReasonName, RunFacts, RunId, RunRecord, Snapshot};
+use crate::policy::{DiskRetention, MOST_EPISODES, OnDisk, Owner};
+use crate::profile::{BuildId, Mapping, ReturnAddress};
+use crate::snapshot::{
+    FileName, HeadText, MOST_READINGS, Packer, ReasonName, RunEpisode, RunFacts, RunId, RunReading, RunRecord, Snapshot,
+};
 use crate::system::{CgroupReader, Folder, FolderFile, OomCounter, boot_id, loaded_mappings, since_boot};
 
 /// So many files of earlier runs are looked at when a run begins, the newest: whether they are whole. The others are when
@@ -21,13 +24,19 @@ const CHECKED: usize = 200;
 /// So many records of runs are kept that have no snapshots any more.
 const MOST_NOTES: usize = 20;
 
-/// Room for what is known of so many files, from the start.
-const USUAL_FILES: usize = 256;
+/// So many files there are at most beside those that the bound counts: the pinned ones, and the one that was just written.
+const BESIDE_THE_COUNT: usize = 8;
+
+/// Calls its second with each frame of the stack of that number, leaf first.
+pub(super) type Frames<'f> = dyn Fn(u32, &mut dyn FnMut(ReturnAddress)) + 'f;
 
 /// Writes snapshots. All that writing one takes is made here at start; only another folder takes more.
 pub(super) struct Store {
     packer: Packer,
+    retention: DiskRetention,
     folder: Option<Folder>,
+    /// Whether there was one.
+    had_folder: bool,
     /// Of the run, which has its name as soon as a folder is open.
     facts: RunFacts,
     text: HeadText,
@@ -74,30 +83,42 @@ impl Store {
             sample_interval: collector.interval().bytes(),
             has_birthdays: collector.source() == Source::Hooks,
         };
+        Self::of(facts, text, oom, shared.config().disk_retention)
+    }
+
+    fn of(facts: RunFacts, text: HeadText, oom: Option<OomCounter>, retention: DiskRetention) -> Self {
+        let most = retention.count + BESIDE_THE_COUNT;
         Self {
             packer: Packer::new(),
+            retention,
             folder: None,
+            had_folder: false,
             facts,
             text,
             temporary: String::new(),
             oom,
-            files: Vec::with_capacity(USUAL_FILES),
+            files: Vec::with_capacity(most),
             previous: None,
             notes: Vec::new(),
-            judged: Vec::with_capacity(USUAL_FILES),
-            removed: Vec::with_capacity(USUAL_FILES),
+            judged: Vec::with_capacity(most),
+            removed: Vec::with_capacity(most),
             last_millis: 0,
             last_record: None,
             note: None,
         }
     }
 
-    /// Has the folder open, and opens it again where another is at its place. Makes it when `may_make` says so.
-    pub(super) fn open(&mut self, shared: &Shared, may_make: bool) -> io::Result<()> {
-        let disk = shared.disk();
+    /// Whether the folder that was open is no longer where it was, and with it what was written.
+    pub(super) fn has_lost_its_folder(&self) -> bool {
+        self.had_folder && !self.folder.as_ref().is_some_and(Folder::is_in_place)
+    }
+
+    /// Has the folder open, and opens it again where another is at its place. Makes it when `may_make` says so. Where it was not
+    /// open: the last snapshot of this run that it has, 0 if it has none.
+    pub(super) fn open(&mut self, disk: &Disk, may_make: bool) -> io::Result<Option<u64>> {
         let Some(path) = disk.folder() else { return Err(io::ErrorKind::NotFound.into()) };
         if self.folder.as_ref().is_some_and(Folder::is_in_place) {
-            return Ok(());
+            return Ok(None);
         }
         self.folder = None;
         let folder = if may_make { Folder::open_or_make(path)? } else { Folder::open(path)? };
@@ -120,16 +141,30 @@ impl Store {
             survey.runs.iter().filter(|run| !run.is_running() && run.state.is_some()).map(|run| run.id).collect();
         self.files.clear();
         self.files.extend(survey.runs.iter().filter(|run| !run.is_running()).flat_map(|run| run.files.iter().copied()));
-        self.check(shared, &folder);
+        self.check(disk, &folder);
+        let last_own = survey.own.iter().map(|file| file.name.id).max().unwrap_or(0);
+        // Those that are written once more get their own times.
+        self.last_millis = survey.own.iter().map(|file| file.name.millis).max().unwrap_or(0);
         self.files.extend(survey.own);
-        self.folder = Some(folder);
+        self.reserve();
+        (self.folder, self.had_folder) = (Some(folder), true);
         self.forget_runs();
-        self.tell(shared);
-        Ok(())
+        self.tell(disk);
+        Ok(Some(last_own))
+    }
+
+    /// Makes room for all that there can be beside what was found.
+    fn reserve(&mut self) {
+        self.files.reserve(self.retention.count + BESIDE_THE_COUNT);
+        let most = self.files.capacity();
+        self.judged.clear();
+        self.judged.reserve(most);
+        self.removed.clear();
+        self.removed.reserve(most);
     }
 
     /// Sets those of the newest files of earlier runs aside that are not whole.
-    fn check(&mut self, shared: &Shared, folder: &Folder) {
+    fn check(&mut self, disk: &Disk, folder: &Folder) {
         let unchecked = self.files.len().saturating_sub(CHECKED);
         let mut buffer = [0; FileName::MOST_BYTES];
         let mut at = 0;
@@ -141,7 +176,7 @@ impl Store {
             let name = file.name.write(&mut buffer);
             match check_ends(folder, name) {
                 Err(error) if error.kind() == ErrorKind::Malformed => {
-                    shared.disk().set_aside(folder, name, &error);
+                    disk.set_aside(folder, name, &error);
                     false
                 }
                 // Whole, or not to be had now.
@@ -150,28 +185,24 @@ impl Store {
         });
     }
 
-    /// Writes `snapshot` whole, or not at all.
-    pub(super) fn write(&mut self, snapshot: &Snapshot, shared: &Shared) -> io::Result<()> {
-        self.open(shared, true)?;
+    /// Writes `snapshot`, whose stacks have these `frames`, whole or not at all, into the folder that is open; allocates nothing.
+    pub(super) fn write(&mut self, snapshot: &Snapshot, frames: &Frames<'_>, disk: &Disk) -> io::Result<()> {
         let Some(folder) = &self.folder else { return Err(io::ErrorKind::NotFound.into()) };
         let name = name_of(snapshot, self.facts.run, self.last_millis);
         let Self { packer, text, temporary, .. } = self;
-        let stacks = shared.collector().stacks();
-        let bytes = write_whole(folder, temporary, &name, |file| {
-            packer.write(snapshot, text, &|stack, each| stacks.frames(StackId(stack)).for_each(each), file)
-        })?;
+        let bytes = write_whole(folder, temporary, &name, |file| packer.write(snapshot, text, frames, file))?;
         self.last_millis = name.millis;
         self.files.push(FileOnDisk { name, bytes });
-        let figures = &shared.disk().figures;
+        let figures = &disk.figures;
         figures.writes.fetch_add(1, Ordering::Relaxed);
         figures.last_write_millis.store(FileName::millis_of(SystemTime::now()), Ordering::Relaxed);
-        self.retain(shared);
-        self.tell(shared);
+        self.retain(disk);
+        self.tell(disk);
         Ok(())
     }
 
     /// Removes what is too much.
-    fn retain(&mut self, shared: &Shared) {
+    fn retain(&mut self, disk: &Disk) {
         let Some(folder) = &self.folder else { return };
         let (own, previous) = (self.facts.run, self.previous);
         let owner = |run| match run {
@@ -184,7 +215,7 @@ impl Store {
         self.judged.extend(self.files.iter().map(judged));
         self.removed.clear();
         let removed = &mut self.removed;
-        shared.config().disk_retention.removals(&self.judged, |at| removed.push(at));
+        self.retention.removals(&self.judged, |at| removed.push(at));
         if removed.is_empty() {
             return;
         }
@@ -204,7 +235,7 @@ impl Store {
             count += u64::from(is_gone);
             !is_gone
         });
-        shared.disk().figures.removed.fetch_add(count, Ordering::Relaxed);
+        disk.figures.removed.fetch_add(count, Ordering::Relaxed);
         self.forget_runs();
     }
 
@@ -215,37 +246,54 @@ impl Store {
         let has_files = |run: &RunId| files.iter().any(|file| file.name.run == *run);
         let bare = self.notes.iter().filter(|run| !has_files(run)).count();
         let mut too_many = bare.saturating_sub(MOST_NOTES);
+        let mut buffer = [0; 32];
         self.notes.retain(|run| {
-            let is_kept = too_many == 0 || has_files(run) || folder.remove(&Note::name(*run)).is_err();
+            let is_kept = too_many == 0 || has_files(run) || folder.remove(Note::name_in(*run, &mut buffer)).is_err();
             too_many -= usize::from(!is_kept);
             is_kept
         });
     }
 
-    fn tell(&self, shared: &Shared) {
-        let figures = &shared.disk().figures;
+    fn tell(&self, disk: &Disk) {
+        let figures = &disk.figures;
         figures.snapshots.store(self.files.len() as u64, Ordering::Relaxed);
         figures.bytes.store(self.files.iter().map(|file| file.bytes).sum(), Ordering::Relaxed);
     }
 
-    /// Notes the last reading for the next run; allocates nothing.
+    /// Notes the last readings for the next run, and the rises that there were; allocates nothing.
     pub(super) fn note(&mut self, shared: &Shared, last_written: u64) {
         let reading = shared.status().reading;
         let last_snapshot = shared.history().last_id();
         let oom_kills = self.oom.as_ref().and_then(OomCounter::read);
         let said = shared.disk().said();
-        if let Some(note) = &mut self.note {
-            // What cannot be noted now can be later; the snapshots tell whether the disk works.
-            let _ = note.write(|record| {
-                record.time = SystemTime::now();
-                record.reading = reading.or(record.reading);
-                record.oom_kills = oom_kills.or(record.oom_kills);
-                (record.last_snapshot, record.last_written) = (last_snapshot, last_written);
-                record.said = record.said.or(said);
-            });
-            self.last_record = Some(note.last());
+        let Some(note) = &mut self.note else { return };
+        // What cannot be noted now can be later; the snapshots tell whether the disk works.
+        let _ = note.write(|record| {
+            record.time = SystemTime::now();
+            record.reading = reading.or(record.reading);
+            record.oom_kills = oom_kills.or(record.oom_kills);
+            (record.last_snapshot, record.last_written) = (last_snapshot, last_written);
+            record.said = record.said.or(said);
+        });
+        self.last_record = Some(note.last());
+        let readings = &shared.monitoring.readings;
+        // One after the other: none of the watcher's locks is held while a disk is written to.
+        while let Some((number, reading)) = readings.after(note.last_reading(), MOST_READINGS) {
+            if note.write_reading(&run_reading(number, &reading)).is_err() {
+                break;
+            }
         }
+        let mut episodes = [None; MOST_EPISODES];
+        for (noted, episode) in episodes.iter_mut().zip(shared.episodes().all()) {
+            *noted = Some(RunEpisode::of(episode));
+        }
+        let _ = note.write_episodes(&episodes);
     }
+}
+
+fn run_reading(number: u64, reading: &ProcessReading) -> RunReading {
+    let ProcessReading { time, uptime, rss, cgroup_usage, cpu_percent } = *reading;
+    RunReading { number, time, uptime, rss, cgroup_usage, cpu_percent }
 }
 
 /// A name after the last one: a clock that went back must not put a file before an earlier one.
@@ -296,9 +344,10 @@ fn random() -> u32 {
 
 #[cfg(test)]
 mod tests {
+    use super::super::super::ProfilesDir;
     use super::*;
     use crate::profile::{Cohort, Cohorts, PackedTotals, ReturnAddress, SampleInterval, Totals};
-    use crate::snapshot::empty_snapshot;
+    use crate::snapshot::{empty_snapshot, write_facts};
     use crate::system::thread_allocated;
     use std::io::Write;
 
@@ -348,6 +397,123 @@ mod tests {
         assert_eq!(sizes[0], sizes[2]);
         // Compact: eight bytes a frame alone would be 3 MB.
         assert!(sizes[0] < 1_000_000, "{sizes:?}");
+    }
+
+    fn store(run: RunId, retention: DiskRetention) -> Store {
+        let facts = RunFacts {
+            run,
+            started: SystemTime::UNIX_EPOCH,
+            started_since_boot: std::time::Duration::ZERO,
+            pid: 1,
+            boot_id: "another".to_owned(),
+            program: String::new(),
+            build_id: None,
+            version: String::new(),
+            oom_file: String::new(),
+            oom_file_number: 0,
+        };
+        Store::of(facts, HeadText { run, ..text() }, None, retention)
+    }
+
+    /// From the name to what is removed and told, for as many files as there may be.
+    #[test]
+    fn keeping_a_thousand_files_allocates_nothing_either() {
+        const COUNT: usize = 1000;
+        const RUNS: u32 = 30;
+        let below = tempfile::tempdir().unwrap();
+        let (disk, _wakes) = Disk::new(&ProfilesDir::Named(below.path().to_owned()));
+        let folder = Folder::open_or_make(below.path()).unwrap();
+        let retention = DiskRetention { count: COUNT, bytes: 1 << 30 };
+        let allocated = || thread_allocated().expect("this jemalloc counts");
+        let frames = |_, _: &mut dyn FnMut(ReturnAddress)| {};
+        let one = snapshot(0);
+        let write = |store: &mut Store, id: u64| {
+            let snapshot = Snapshot { id, ..one.clone() };
+            let before = allocated();
+            store.write(&snapshot, &frames, &disk).unwrap();
+            assert_eq!(allocated() - before, 0, "bytes allocated while snapshot {id} is written");
+        };
+        // More than a usual number, into a folder with nothing.
+        let mut first = store(RunId { number: 0, random: 1 }, retention);
+        assert_eq!(first.open(&disk, false).unwrap(), Some(0));
+        (1..=300).for_each(|id| write(&mut first, id));
+        assert_eq!((disk.figures().snapshots, disk.figures().removed), (300, 0));
+        assert_eq!(first.open(&disk, false).unwrap(), None);
+        drop(first);
+
+        // And into one that is full, with runs that lose their last file.
+        let file = folder.open_file(&one_name(&folder), false).unwrap().read_all(1 << 20).unwrap();
+        for number in 1..=RUNS {
+            let run = RunId { number: 100 + number, random: 1 };
+            folder
+                .create(&Note::name(run))
+                .unwrap()
+                .write_at(&write_facts(&store(run, retention).facts)[..], 0)
+                .unwrap();
+            // Older than all; those of the last run are pinned.
+            let name = FileName { millis: u64::from(number), run, id: 1, reason: ReasonName::of("requested"), rss: 1 };
+            folder.create(&name.to_string()).unwrap().write_all(&file).unwrap();
+        }
+        let (disk, _wakes) = Disk::new(&ProfilesDir::Named(below.path().to_owned()));
+        let few = DiskRetention { count: 10, bytes: 1 << 30 };
+        let mut second = store(RunId { number: 0, random: 2 }, few);
+        assert_eq!(second.open(&disk, false).unwrap(), Some(0));
+        assert_eq!(disk.figures().snapshots, 300 + u64::from(RUNS));
+        let write = |store: &mut Store, id: u64| {
+            let snapshot = Snapshot { id, ..one.clone() };
+            let before = allocated();
+            store.write(&snapshot, &frames, &disk).unwrap();
+            assert_eq!(allocated() - before, 0, "bytes allocated while snapshot {id} is written");
+        };
+        (1..=20).for_each(|id| write(&mut second, id));
+        let records = || {
+            let mut records = 0;
+            folder.list(|name| records += usize::from(Note::parse(name).is_some())).unwrap();
+            records
+        };
+        // Of the previous run and of this one a record, and the last ones of those that have nothing else.
+        assert_eq!((disk.figures().snapshots, records()), (12, MOST_NOTES + 2));
+        assert_eq!(disk.figures().removed, 300 + u64::from(RUNS) + 20 - 12);
+    }
+
+    fn one_name(folder: &Folder) -> String {
+        let mut found = None;
+        folder.list(|name| found = FileName::parse(name).map(|_| name.to_owned()).or(found.take())).unwrap();
+        found.unwrap()
+    }
+
+    #[test]
+    fn another_folder_says_what_it_has_of_this_run() {
+        let below = tempfile::tempdir().unwrap();
+        let (path, away) = (below.path().join("folder"), below.path().join("away"));
+        let (disk, _wakes) = Disk::new(&ProfilesDir::Named(path.clone()));
+        let mut store = store(RunId { number: 0, random: 1 }, DiskRetention { count: 9, bytes: 1 << 30 });
+        let frames = |_, _: &mut dyn FnMut(ReturnAddress)| {};
+        let one = snapshot(0);
+        let write = |store: &mut Store, id: u64, minute: u64| {
+            let time = SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(60 * minute);
+            store.write(&Snapshot { id, time, ..one.clone() }, &frames, &disk).unwrap();
+        };
+        assert!(!store.has_lost_its_folder(), "there was none");
+        assert_eq!(store.open(&disk, false).unwrap_err().kind(), io::ErrorKind::NotFound);
+        assert_eq!(store.open(&disk, true).unwrap(), Some(0));
+        (1..=3).for_each(|id| write(&mut store, id, id));
+        assert_eq!((store.open(&disk, true).unwrap(), store.has_lost_its_folder()), (None, false));
+        std::fs::rename(&path, &away).unwrap();
+        assert!(store.has_lost_its_folder());
+        assert!(store.open(&disk, false).is_err() && store.has_lost_its_folder());
+        assert_eq!(store.open(&disk, true).unwrap(), Some(0));
+        assert!(!store.has_lost_its_folder());
+        // Written once more, under its own time.
+        write(&mut store, 2, 2);
+        let name = one_name(&Folder::open(&path).unwrap());
+        assert_eq!(FileName::parse(&name).unwrap().millis, 120_000);
+        std::fs::remove_dir_all(&path).unwrap();
+        std::fs::rename(&away, &path).unwrap();
+        assert_eq!(store.open(&disk, true).unwrap(), Some(3));
+        // The clock went back.
+        write(&mut store, 4, 1);
+        assert_eq!(store.files.iter().map(|file| file.name.millis / 60_000).collect::<Vec<_>>(), [1, 2, 3, 3]);
     }
 
     #[test]
