@@ -82,9 +82,9 @@ fn a_folder_that_goes_away_and_comes_back(below: &Path, log: &Log) {
     assert_eq!(log.count("could not be written"), 1, "{}", log.text());
     assert_eq!(log.count("can be written again"), 1, "{}", log.text());
     // What is on disk and what was counted as skipped are all that there was.
-    let mut ids: Vec<u64> = files(&folder).iter().map(id_of).collect();
+    let mut ids: Vec<u64> = files(&folder).iter().map(|name| id_of(name)).collect();
     assert!(ids.is_sorted_by(|one, next| one < next), "each once in a folder, also one that came back: {ids:?}");
-    ids.extend(files(&moved).iter().map(id_of));
+    ids.extend(files(&moved).iter().map(|name| id_of(name)));
     ids.sort_unstable();
     ids.dedup();
     let missing = (1..=*ids.last().unwrap()).filter(|id| ids.binary_search(id).is_err()).count() as u64;
@@ -93,7 +93,7 @@ fn a_folder_that_goes_away_and_comes_back(below: &Path, log: &Log) {
 }
 
 /// Of a snapshot's file.
-fn id_of(name: &String) -> u64 {
+fn id_of(name: &str) -> u64 {
     name.split('.').nth(3).unwrap().parse().unwrap()
 }
 
@@ -107,7 +107,7 @@ fn a_folder_that_is_deleted_is_written_again(folder: &Path, log: &Log) {
     let before = kept();
     assert!(before.len() < 4 && before.ends_with(&[3, 4]), "{before:?}");
     std::fs::remove_dir_all(folder).unwrap();
-    let ids = || files(folder).iter().map(id_of).collect::<Vec<_>>();
+    let ids = || files(folder).iter().map(|name| id_of(name)).collect::<Vec<_>>();
     wait_for("what the ring has to be written again", || (ids() == before).then_some(()));
     let run = get(&profiler, "/api/runs")["run"].as_str().unwrap().to_owned();
     assert!(folder.join(format!("{run}.run")).exists(), "its record too");
@@ -156,7 +156,7 @@ fn the_last_snapshot_is_written_too(folder: &Path) {
     wait_for("a poll that goes on", || is_held.load(Relaxed).then_some(()));
     let before = wait_for("all to be written", || {
         let last = profiler.snapshots().last().unwrap().id;
-        (files(folder).iter().map(id_of).max() == Some(last)).then_some(last)
+        (files(folder).iter().map(|name| id_of(name)).max() == Some(last)).then_some(last)
     });
     let ends = std::thread::spawn(move || profiler.shutdown());
     // A disk's thread that does not wait for the poll is gone by then; one that does is there, whenever this ends.
@@ -166,7 +166,7 @@ fn the_last_snapshot_is_written_too(folder: &Path) {
     }
     holds.store(false, Relaxed);
     ends.join().unwrap();
-    assert_eq!(files(folder).iter().map(id_of).max(), Some(before + 1));
+    assert_eq!(files(folder).iter().map(|name| id_of(name)).max(), Some(before + 1));
 }
 
 fn thousands_of_files_and_what_is_not_ours(below: &Path) {

@@ -233,7 +233,7 @@ pub(super) struct DiskReport {
     run: Option<String>,
     writes: u64,
     write_failures: u64,
-    /// That the ring gave up before they could be written.
+    /// That the ring gave up before they could be written, or still had when heapward ended.
     skipped: u64,
     /// On disk, of this run and of ended ones.
     snapshots: u64,
