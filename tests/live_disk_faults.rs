@@ -5,6 +5,7 @@ mod common_http;
 
 use std::io::Write;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -35,11 +36,14 @@ fn a_disk_that_fails_costs_what_is_counted_and_no_more() {
     let log = Log::install();
     let below = tempfile::tempdir().unwrap();
     a_folder_that_goes_away_and_comes_back(below.path(), &log);
+    a_folder_that_is_deleted_is_written_again(&below.path().join("rewritten"), &log);
+    what_cannot_be_written_at_the_end_is_told(&below.path().join("end"), &log);
+    the_last_snapshot_is_written_too(&below.path().join("last"));
     thousands_of_files_and_what_is_not_ours(below.path());
 }
 
 fn a_folder_that_goes_away_and_comes_back(below: &Path, log: &Log) {
-    let (folder, deleted, away) = (below.join("profiles"), below.join("deleted"), below.join("away"));
+    let (folder, moved, away) = (below.join("profiles"), below.join("moved"), below.join("away"));
     let profiler = busy(&folder).start().unwrap();
     let more = |count: u64| {
         let before = disk(&profiler, "writes");
@@ -47,8 +51,8 @@ fn a_folder_that_goes_away_and_comes_back(below: &Path, log: &Log) {
     };
     more(3);
 
-    // Deleted: made anew, with nothing lost.
-    std::fs::rename(&folder, &deleted).unwrap();
+    // Moved away, with all that was written: another is made, and what the ring has is written there too.
+    std::fs::rename(&folder, &moved).unwrap();
     more(3);
     assert!(files(&folder).len() >= 2 && disk(&profiler, "write_failures") == 0);
     let run = get(&profiler, "/api/runs")["run"].as_str().unwrap().to_owned();
@@ -78,12 +82,91 @@ fn a_folder_that_goes_away_and_comes_back(below: &Path, log: &Log) {
     assert_eq!(log.count("could not be written"), 1, "{}", log.text());
     assert_eq!(log.count("can be written again"), 1, "{}", log.text());
     // What is on disk and what was counted as skipped are all that there was.
-    let id = |name: &String| name.split('.').nth(3).unwrap().parse::<u64>().unwrap();
-    let mut ids: Vec<u64> = files(&folder).iter().chain(&files(&deleted)).map(id).collect();
+    let mut ids: Vec<u64> = files(&folder).iter().map(|name| id_of(name)).collect();
+    assert!(ids.is_sorted_by(|one, next| one < next), "each once in a folder, also one that came back: {ids:?}");
+    ids.extend(files(&moved).iter().map(|name| id_of(name)));
     ids.sort_unstable();
+    ids.dedup();
     let missing = (1..=*ids.last().unwrap()).filter(|id| ids.binary_search(id).is_err()).count() as u64;
     assert!(missing > 0, "the ring gave some up");
     assert_eq!(skipped, missing);
+}
+
+/// Of a snapshot's file.
+fn id_of(name: &str) -> u64 {
+    name.split('.').nth(3).unwrap().parse().unwrap()
+}
+
+/// What the ring still has is in the new folder, though nothing new is taken.
+fn a_folder_that_is_deleted_is_written_again(folder: &Path, log: &Log) {
+    let profiler = writing_to(folder).history(2).start().unwrap();
+    (0..4).for_each(|_| {
+        common_disk::written_snapshot(&profiler);
+    });
+    let kept = || profiler.snapshots().iter().map(|snapshot| snapshot.id).collect::<Vec<_>>();
+    let before = kept();
+    assert!(before.len() < 4 && before.ends_with(&[3, 4]), "{before:?}");
+    std::fs::remove_dir_all(folder).unwrap();
+    let ids = || files(folder).iter().map(|name| id_of(name)).collect::<Vec<_>>();
+    wait_for("what the ring has to be written again", || (ids() == before).then_some(()));
+    let run = get(&profiler, "/api/runs")["run"].as_str().unwrap().to_owned();
+    assert!(folder.join(format!("{run}.run")).exists(), "its record too");
+    assert_eq!(kept(), before);
+    common_disk::written_snapshot(&profiler);
+    assert_eq!(ids().last(), Some(&5));
+    assert_eq!(ids().len(), before.len() + 1, "each once");
+    assert_eq!(["skipped", "write_failures"].map(|figure| disk(&profiler, figure)), [0, 0]);
+    profiler.shutdown();
+    assert_eq!(log.count("were not written before the end"), 0, "{}", log.text());
+}
+
+/// Once that writing fails, and once what that cost.
+fn what_cannot_be_written_at_the_end_is_told(folder: &Path, log: &Log) {
+    let profiler = writing_to(folder).start().unwrap();
+    common_disk::written_snapshot(&profiler);
+    let warnings = log.count("could not be written");
+    std::fs::remove_dir_all(folder).unwrap();
+    std::fs::write(folder, "no folder").unwrap();
+    let id = wait_for("a snapshot", || profiler.snapshot().ok()).id;
+    wait_for("a failure", || (disk(&profiler, "write_failures") > 0).then_some(()));
+    profiler.shutdown();
+    assert_eq!(id, 2);
+    assert_eq!(log.count("could not be written") - warnings, 1, "{}", log.text());
+    assert_eq!(log.count("1 snapshots were not written before the end"), 1, "{}", log.text());
+    std::fs::remove_file(folder).unwrap();
+}
+
+/// One that is being taken while heapward is told to end.
+fn the_last_snapshot_is_written_too(folder: &Path) {
+    let (holds, is_held) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
+    let gauge = {
+        let (holds, is_held) = (Arc::clone(&holds), Arc::clone(&is_held));
+        move || {
+            while holds.load(Relaxed) {
+                is_held.store(true, Relaxed);
+                std::thread::yield_now();
+            }
+            Some(0.0)
+        }
+    };
+    // Each poll takes one.
+    let profiler = busy(folder).poll_interval(2 * SHORT).trigger_on_gauge("held", 1.0, gauge).start().unwrap();
+    wait_for("writes", || (disk(&profiler, "writes") >= 2).then_some(()));
+    holds.store(true, Relaxed);
+    wait_for("a poll that goes on", || is_held.load(Relaxed).then_some(()));
+    let before = wait_for("all to be written", || {
+        let last = profiler.snapshots().last().unwrap().id;
+        (files(folder).iter().map(|name| id_of(name)).max() == Some(last)).then_some(last)
+    });
+    let ends = std::thread::spawn(move || profiler.shutdown());
+    // A disk's thread that does not wait for the poll is gone by then; one that does is there, whenever this ends.
+    let begun = Instant::now();
+    while begun.elapsed() < 6 * SHORT && common_http::thread_names().contains(&"heapward-disk".to_owned()) {
+        std::thread::yield_now();
+    }
+    holds.store(false, Relaxed);
+    ends.join().unwrap();
+    assert_eq!(files(folder).iter().map(|name| id_of(name)).max(), Some(before + 1));
 }
 
 fn thousands_of_files_and_what_is_not_ours(below: &Path) {

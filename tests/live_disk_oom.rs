@@ -85,6 +85,10 @@ fn a_service_that_the_kernel_kills_leaves_its_evidence() {
     let by_group = why.contains("of its control group was killed for memory") && run["ended"]["certainty"] == "likely";
     assert!(by_kernel || by_group, "{}", run["ended"]);
     assert_eq!(run["last_reading"]["cgroup_limit_bytes"], LIMIT);
+    let readings = run["last_readings"].as_array().unwrap();
+    let usage = |reading: &serde_json::Value| reading["cgroup_usage_bytes"].as_u64().unwrap();
+    assert!(usage(readings.last().unwrap()) > LIMIT / 2, "{}", readings.last().unwrap());
+    assert_eq!(run["episodes"].as_array().unwrap().last().unwrap()["end"], serde_json::Value::Null, "{run}");
 
     let list = get(&profiler, "/api/snapshots?run=previous");
     let snapshots = list["snapshots"].as_array().unwrap();

@@ -4,6 +4,7 @@ mod detailed_metrics;
 mod episodes;
 mod hotspots;
 mod memory_leaks;
+mod noted;
 mod rss;
 mod runs;
 mod trouble;

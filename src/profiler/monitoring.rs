@@ -46,7 +46,7 @@ impl Monitoring {
 
     /// Notes a poll.
     pub(super) fn observe(&self, reading: &Reading) {
-        self.readings.push(reading.time, reading.uptime, reading.process.rss, process_cpu_time());
+        self.readings.push(reading, process_cpu_time());
     }
 }
 

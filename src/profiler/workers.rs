@@ -39,6 +39,8 @@ impl Workers {
         let shared = Arc::new(Shared::new(config, collector, &gauges, commands, jobs, alerts, disk));
         // From here on, an error drops `workers`, which ends the threads that run already.
         let mut workers = Self { shared, threads: Vec::new() };
+        // Before the disk's thread, which ends after the watcher; given up with it, or by an error.
+        let watching = disk::Watching::begin(&workers.shared);
         let shared = Arc::clone(&workers.shared);
         workers.spawn("heapward-render", token, move || render::run(&job_queue, &shared))?;
         if workers.shared.alerts().is_some() {
@@ -50,7 +52,10 @@ impl Workers {
             workers.spawn(DISK, token, move || disk::run(&wakes, &shared))?;
         }
         let watcher = Watcher::new(Arc::clone(&workers.shared), gauges);
-        workers.spawn("heapward", token, move || watcher.run(&command_queue))?;
+        workers.spawn("heapward", token, move || {
+            let _watching = watching;
+            watcher.run(&command_queue);
+        })?;
         Ok(workers)
     }
 
@@ -98,7 +103,9 @@ impl Workers {
     pub(crate) fn join(&mut self) {
         // A forked child cannot know whether the list was locked.
         let asides = if self.shared.collector.is_quiet() { Vec::new() } else { self.shared.asides() };
-        for thread in self.threads.drain(..).chain(asides) {
+        // The disk's last: it ends after the watcher, and has its own time for what is left.
+        self.threads.sort_by_key(|thread| thread.thread().name() == Some(DISK));
+        for thread in asides.into_iter().chain(self.threads.drain(..)) {
             if self.shared.collector.is_quiet() {
                 // A forked child has none of the threads, and std's handle is not made for that: not even to drop.
                 std::mem::forget(thread);

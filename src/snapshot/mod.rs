@@ -5,6 +5,7 @@ mod heap_snapshot;
 mod history;
 mod run_id;
 mod run_state;
+mod run_trail;
 mod selector;
 
 pub use selector::Selector;
@@ -19,5 +20,7 @@ pub(crate) use history::History;
 pub(crate) use history::tests::snapshot as empty_snapshot;
 pub(crate) use run_id::{RunId, RunSelector};
 pub(crate) use run_state::{
-    RunFacts, RunRecord, RunState, STATE_BYTES, read_state, write_end, write_facts, write_record,
+    RunFacts, RunRecord, RunState, STATE_BYTES, read_state, write_end, write_facts, write_record, write_run_episode,
+    write_run_reading,
 };
+pub(crate) use run_trail::{EPISODE_BYTES, MOST_READINGS, READING_BYTES, RunEpisode, RunReading};

@@ -5,24 +5,32 @@
 //! 2048  record                                       512 bytes
 //! 2560  record                                       512 bytes
 //! 3072  how it ended, by the run that saw it first  1024 bytes
+//! 4096  its last readings and episodes             11520 bytes
 //! ```
 //!
 //! Each part is a checksum, a length and as many bytes. Records are written in turn, so that the other one is whole when the
-//! process is killed within a write. A file is of one size from its start: a full disk takes no record away.
+//! process is killed within a write. A file is of one size from its start: a full disk takes no record away. Version 1 ends before
+//! the last readings; it is read as well.
 
 use std::time::{Duration, SystemTime};
 
 use super::RunId;
 use super::file::{Put, Take, crc};
+use super::run_trail::{
+    self, EPISODE_BYTES, READING_BYTES, RunEpisode, RunReading, TRAIL_BYTES, read_trail, write_episode,
+};
 use crate::error::{Error, Result};
 use crate::policy::{Certainty, EndOfRun, How};
 use crate::profile::{BuildId, Reading};
 
 /// A state file.
-pub(crate) const STATE_BYTES: usize = 4096;
+pub(crate) const STATE_BYTES: usize = TRAIL + TRAIL_BYTES;
+
+/// Where the last readings and episodes begin; there was no more in version 1.
+const TRAIL: usize = 4096;
 
 const MAGIC: [u8; 8] = *b"HWRUN\r\n\0";
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// A part of the file.
 #[derive(Clone, Copy)]
@@ -82,14 +90,23 @@ pub(crate) struct RunState {
     pub(crate) record: Option<RunRecord>,
     /// What a later run made of it.
     pub(crate) end: Option<EndOfRun>,
+    /// The last ones, oldest first; none of a run of version 1.
+    pub(crate) readings: Vec<RunReading>,
+    /// The last ones, oldest first; the last one may have gone on. None of a run of version 1.
+    pub(crate) episodes: Vec<RunEpisode>,
 }
 
 /// A whole file of a run that begins.
 pub(crate) fn write_facts(facts: &RunFacts) -> Box<[u8; STATE_BYTES]> {
     let mut bytes = Box::new([0; STATE_BYTES]);
+    put_facts(&mut bytes[..], facts, VERSION);
+    bytes
+}
+
+fn put_facts(bytes: &mut [u8], facts: &RunFacts, version: u32) {
     part(&mut bytes[FACTS.start..][..FACTS.len], |put| {
         put.bytes_of(&MAGIC);
-        put.u32(VERSION);
+        put.u32(version);
         put.u32(facts.run.number);
         put.u32(facts.run.random);
         put.time(facts.started);
@@ -102,7 +119,6 @@ pub(crate) fn write_facts(facts: &RunFacts) -> Box<[u8; STATE_BYTES]> {
         put.text(600, &facts.oom_file);
         put.u64(facts.oom_file_number);
     });
-    bytes
 }
 
 /// The bytes of `record` and where they go; allocates nothing.
@@ -122,6 +138,16 @@ pub(crate) fn write_record(record: &RunRecord, buffer: &mut [u8; 512]) -> u64 {
     RECORDS[(record.number % 2) as usize].start as u64
 }
 
+/// The bytes of `reading` and where they go; allocates nothing.
+pub(crate) fn write_run_reading(reading: &RunReading, buffer: &mut [u8; READING_BYTES]) -> u64 {
+    (TRAIL + run_trail::write_reading(reading, buffer)) as u64
+}
+
+/// The bytes of `episode` and where they go; allocates nothing. `turn` rises by one each time that one is written.
+pub(crate) fn write_run_episode(episode: &RunEpisode, turn: u64, buffer: &mut [u8; EPISODE_BYTES]) -> u64 {
+    (TRAIL + write_episode(episode, turn, buffer)) as u64
+}
+
 /// The bytes of `end` and where they go.
 pub(crate) fn write_end(end: &EndOfRun) -> (Box<[u8; 1024]>, u64) {
     let mut bytes = Box::new([0; 1024]);
@@ -139,19 +165,26 @@ pub(crate) fn write_end(end: &EndOfRun) -> (Box<[u8; 1024]>, u64) {
 ///
 /// [`ErrorKind::Malformed`](crate::error::ErrorKind::Malformed) where its facts are damaged; a damaged record counts as none.
 pub(crate) fn read_state(bytes: &[u8]) -> Result<RunState> {
-    if bytes.len() != STATE_BYTES {
-        let message = format!("at byte {}: the file ends here, and should at {STATE_BYTES}", bytes.len());
-        return Err(Error::malformed(message));
+    let cut =
+        |expect| Err(Error::malformed(format!("at byte {}: the file ends here, and should at {expect}", bytes.len())));
+    if bytes.len() < TRAIL {
+        return cut(STATE_BYTES);
     }
-    let facts = facts(&mut content(bytes, FACTS)?)?;
+    let (version, facts) = facts(&mut content_of(bytes, FACTS)?)?;
+    let expect = if version == VERSION { STATE_BYTES } else { TRAIL };
+    if bytes.len() != expect {
+        return cut(expect);
+    }
     let records =
-        RECORDS.into_iter().filter_map(|part| content(bytes, part).and_then(|mut take| record(&mut take)).ok());
+        RECORDS.into_iter().filter_map(|part| content_of(bytes, part).and_then(|mut take| record(&mut take)).ok());
     let record = records.max_by_key(|record| record.number);
-    let end = content(bytes, END).and_then(|mut take| end(&mut take)).ok();
-    Ok(RunState { facts, record, end })
+    let end = content_of(bytes, END).and_then(|mut take| end(&mut take)).ok();
+    let (readings, episodes) = read_trail(&bytes[TRAIL..], TRAIL);
+    Ok(RunState { facts, record, end, readings, episodes })
 }
 
-fn part(bytes: &mut [u8], fill: impl FnOnce(&mut Put<'_>)) {
+/// Fills `bytes` with one part.
+pub(super) fn part(bytes: &mut [u8], fill: impl FnOnce(&mut Put<'_>)) {
     let (head, content) = bytes.split_at_mut(PART_HEAD);
     let mut put = Put::new(content);
     fill(&mut put);
@@ -161,28 +194,31 @@ fn part(bytes: &mut [u8], fill: impl FnOnce(&mut Put<'_>)) {
     bytes[..4].copy_from_slice(&crc.to_le_bytes());
 }
 
-fn content(bytes: &[u8], part: Part) -> Result<Take<'_>> {
-    let of = &bytes[part.start..part.start + part.len];
+fn content_of(bytes: &[u8], part: Part) -> Result<Take<'_>> {
+    content(&bytes[part.start..part.start + part.len], part.start)
+}
+
+/// What is in the part that `of` is, which begins at `place` of its file.
+pub(super) fn content(of: &[u8], place: usize) -> Result<Take<'_>> {
     let len = usize::from(u16::from_le_bytes([of[4], of[5]]));
     let checked = of.get(4..PART_HEAD + len).filter(|checked| crc(checked).to_le_bytes() == of[..4]);
-    let place = part.start;
     let checked = checked.ok_or_else(|| Error::malformed(format!("at byte {place}: the checksum is wrong")))?;
     Ok(Take::new(&checked[2..], place + PART_HEAD))
 }
 
-fn facts(take: &mut Take<'_>) -> Result<RunFacts> {
+/// Them, and the version of the file.
+fn facts(take: &mut Take<'_>) -> Result<(u32, RunFacts)> {
     if take.bytes_of(8)? != MAGIC {
         return Err(take.wrong("this is no record of a run"));
     }
-    match take.u32()? {
-        VERSION => {}
+    let version = match take.u32()? {
+        known @ 1..=VERSION => known,
         other => {
-            return Err(
-                take.wrong(format_args!("format version {other}, and this heapward reads version {VERSION} alone"))
-            );
+            return Err(take
+                .wrong(format_args!("format version {other}, and this heapward reads versions 1 to {VERSION} alone")));
         }
-    }
-    Ok(RunFacts {
+    };
+    let facts = RunFacts {
         run: RunId { number: take.u32()?, random: take.u32()? },
         started: take.time()?,
         started_since_boot: take.duration()?,
@@ -193,7 +229,8 @@ fn facts(take: &mut Take<'_>) -> Result<RunFacts> {
         version: take.text()?,
         oom_file: take.text()?,
         oom_file_number: take.u64()?,
-    })
+    };
+    Ok((version, facts))
 }
 
 fn record(take: &mut Take<'_>) -> Result<RunRecord> {
@@ -222,6 +259,7 @@ fn how_of(number: u8) -> Option<How> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::policy::EpisodePoint;
     use crate::snapshot::empty_snapshot;
 
     fn facts() -> RunFacts {
@@ -255,7 +293,9 @@ mod tests {
     fn the_last_whole_record_counts() {
         let mut bytes = write_facts(&facts());
         let expect = RunFacts { program: "x".repeat(800), ..facts() };
-        assert_eq!(read_state(&bytes[..]).unwrap(), RunState { facts: expect.clone(), record: None, end: None });
+        let state =
+            RunState { facts: expect.clone(), record: None, end: None, readings: Vec::new(), episodes: Vec::new() };
+        assert_eq!(read_state(&bytes[..]).unwrap(), state);
         for number in 1..5 {
             put(&mut bytes, &record(number));
             assert_eq!(read_state(&bytes[..]).unwrap().record, Some(record(number)));
@@ -277,11 +317,68 @@ mod tests {
     }
 
     #[test]
+    fn readings_and_episodes_are_beside_the_rest() {
+        let mut bytes = write_facts(&facts());
+        put(&mut bytes, &record(2));
+        let (part, at) = write_end(&EndOfRun { how: How::NotClean, certainty: Certainty::Sure, why: "so".to_owned() });
+        bytes[at as usize..][..1024].copy_from_slice(&part[..]);
+        let before = read_state(&bytes[..]).unwrap();
+        let time = SystemTime::UNIX_EPOCH + Duration::from_secs(9);
+        let point = EpisodePoint { time, uptime: Duration::from_secs(1), rss: 5 };
+        let reading =
+            RunReading { number: 1, time, uptime: point.uptime, rss: 7, cgroup_usage: None, cpu_percent: Some(2.5) };
+        let episode = RunEpisode { id: 1, start: point, peak: point, end: None, taken: 1, highest: 3 };
+        // The first place, and the last.
+        for number in [1, 99] {
+            let mut buffer = [0; READING_BYTES];
+            let at = write_run_reading(&RunReading { number, ..reading }, &mut buffer) as usize;
+            bytes[at..][..READING_BYTES].copy_from_slice(&buffer);
+        }
+        for id in [1, 19] {
+            let mut buffer = [0; EPISODE_BYTES];
+            let at = write_run_episode(&RunEpisode { id, ..episode }, 1, &mut buffer) as usize;
+            bytes[at..][..EPISODE_BYTES].copy_from_slice(&buffer);
+        }
+        let readings = [1, 99].map(|number| RunReading { number, ..reading }).to_vec();
+        let episodes = [1, 19].map(|id| RunEpisode { id, ..episode }).to_vec();
+        assert_eq!(read_state(&bytes[..]).unwrap(), RunState { readings, episodes, ..before });
+    }
+
+    #[test]
+    fn version_1_is_read_and_a_later_one_refused() {
+        let as_version = |version, len: usize| {
+            let mut bytes = vec![0; len];
+            put_facts(&mut bytes, &facts(), version);
+            let mut buffer = [0; 512];
+            let at = write_record(&record(4), &mut buffer) as usize;
+            bytes[at..at + 512].copy_from_slice(&buffer);
+            read_state(&bytes)
+        };
+        let old = as_version(1, 4096).unwrap();
+        assert_eq!((old.facts.pid, old.record), (4711, Some(record(4))));
+        assert_eq!((old.readings.len(), old.episodes.len()), (0, 0));
+        assert!(as_version(2, STATE_BYTES).is_ok());
+        for (version, len) in [(1, STATE_BYTES), (1, 4097), (2, 4096), (2, STATE_BYTES + 1)] {
+            let error = as_version(version, len).unwrap_err().to_string();
+            assert!(error.contains("the file ends here, and should at"), "{error}");
+        }
+        for other in [0, 3] {
+            let error = as_version(other, STATE_BYTES).unwrap_err().to_string();
+            let expect = format!("format version {other}, and this heapward reads versions 1 to 2 alone");
+            assert!(error.ends_with(&expect), "{error}");
+        }
+    }
+
+    #[test]
     fn damaged_facts_are_an_error_with_its_place() {
         let bytes = write_facts(&facts());
         assert_eq!(
             read_state(&bytes[..100]).unwrap_err().to_string(),
-            "at byte 100: the file ends here, and should at 4096"
+            "at byte 100: the file ends here, and should at 15616"
+        );
+        assert_eq!(
+            read_state(&bytes[..TRAIL]).unwrap_err().to_string(),
+            "at byte 4096: the file ends here, and should at 15616"
         );
         for at in 0..900 {
             let mut damaged = bytes.clone();

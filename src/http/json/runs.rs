@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use super::noted::{NotedEpisode, NotedReading};
 use super::{Memory, time};
 use crate::analysis::Amount;
 use crate::profiler::{DiskFigures, EarlierSnapshot, RunOnDisk, SetAside, Shared, Survey};
@@ -39,6 +40,10 @@ pub(in crate::http) struct RunEntry {
     last_noted: Option<String>,
     /// That reading.
     last_reading: Option<Memory>,
+    /// Its last 100 polls, oldest first; empty where no record can be read, and of a heapward that did not note them.
+    last_readings: Vec<NotedReading>,
+    /// Its last 20 rises of RSS, oldest first.
+    episodes: Vec<NotedEpisode>,
     /// Snapshots of it that are on disk.
     snapshots: usize,
     bytes: u64,
@@ -96,9 +101,9 @@ impl RunEntry {
             reason: file.name.reason.as_str().to_owned(),
             rss_bytes: file.name.rss,
         });
-        let (facts, record) = match run.state {
-            Some(RunState { facts, record, .. }) => (Some(facts), record),
-            None => (None, None),
+        let (facts, record, readings, episodes) = match run.state {
+            Some(RunState { facts, record, readings, episodes, end: _ }) => (Some(facts), record, readings, episodes),
+            None => (None, None, Vec::new(), Vec::new()),
         };
         Self {
             run: run.id.to_string(),
@@ -110,6 +115,8 @@ impl RunEntry {
             program: facts.map(|facts| facts.program),
             last_noted: record.map(|record| time(record.time)),
             last_reading: record.and_then(|record| record.reading).as_ref().map(Memory::of),
+            last_readings: readings.iter().map(NotedReading::of).collect(),
+            episodes: episodes.iter().map(NotedEpisode::of).collect(),
             snapshots: run.files.len(),
             bytes: run.files.iter().map(|file| file.bytes).sum(),
             last_snapshot: last,
@@ -226,7 +233,7 @@ pub(super) struct DiskReport {
     run: Option<String>,
     writes: u64,
     write_failures: u64,
-    /// That the ring gave up before they could be written.
+    /// That the ring gave up before they could be written, or still had when heapward ended.
     skipped: u64,
     /// On disk, of this run and of ended ones.
     snapshots: u64,

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::super::{Shared, threads};
 use super::store::Store;
+use crate::collect::StackId;
 
 /// How often the last reading is noted, at most.
 const NOTE_INTERVAL: Duration = Duration::from_secs(1);
@@ -19,8 +20,10 @@ const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs
 struct Keeper {
     shared: Arc<Shared>,
     store: Store,
-    /// The last snapshot that is on disk or lost.
+    /// The last snapshot that is on disk; those after it that the ring has are written.
     done: u64,
+    /// The last snapshot that was written or counted as skipped. What was written and is gone since is neither again.
+    told: u64,
     /// While writing fails: when it is tried again, and how long to wait after that.
     retry: Option<(Instant, Duration)>,
 }
@@ -32,18 +35,39 @@ pub(crate) fn run(wakes: &Receiver<()>, shared: &Arc<Shared>) {
     let Some(mut keeper) = threads::outlive("preparing to write snapshots", || Keeper::begin(shared), panicked) else {
         return;
     };
-    while !shared.is_stopped() {
-        threads::outlive("writing snapshots", || keeper.turn(), panicked);
-        match wakes.recv_timeout(NOTE_INTERVAL.max(shared.config().poll_interval).min(RETRY.1)) {
+    let mut is_noted = false;
+    loop {
+        let is_ending = shared.disk().said().is_some();
+        if is_ending && !is_noted {
+            // First: whoever ends heapward waits for that alone.
+            threads::outlive("noting how this run ends", || keeper.note(), panicked);
+            shared.disk().set_noted();
+            is_noted = true;
+        }
+        // The watcher ends at the same time, and may be taking a snapshot.
+        let is_last = is_ending && !shared.disk().is_watched();
+        if is_last {
+            keeper.try_now();
+        }
+        if threads::outlive("writing snapshots", || keeper.turn(), panicked).is_none() {
+            keeper.put_off();
+        }
+        if is_last {
+            break;
+        }
+        let wait = wait(shared.config().poll_interval, keeper.retry.map(|(at, _)| at), Instant::now());
+        match wakes.recv_timeout(wait) {
             Ok(()) | Err(RecvTimeoutError::Timeout) => {}
-            Err(RecvTimeoutError::Disconnected) => return,
+            Err(RecvTimeoutError::Disconnected) => break,
         }
     }
-    // First: whoever ends heapward waits for that alone.
-    threads::outlive("noting how this run ends", || keeper.note(), panicked);
-    shared.disk().set_noted();
-    keeper.retry = None;
-    threads::outlive("writing snapshots", || keeper.turn(), panicked);
+    threads::outlive("counting what was not written", || keeper.count_the_rest(), panicked);
+}
+
+/// How long nothing is looked at, unless there is something new: until the next reading, or until what failed is tried again.
+fn wait(poll_interval: Duration, retry: Option<Instant>, now: Instant) -> Duration {
+    let usual = NOTE_INTERVAL.max(poll_interval).min(RETRY.1);
+    retry.map_or(usual, |at| usual.min(at.saturating_duration_since(now)))
 }
 
 /// Says that there is a thread, for as long as there is.
@@ -66,30 +90,50 @@ impl Keeper {
     fn begin(shared: &Arc<Shared>) -> Self {
         let mut store = Store::new(shared);
         // The default folder is made by the first snapshot; one that is there has earlier runs.
-        if let Err(error) = store.open(shared, shared.disk().is_named)
+        if let Err(error) = store.open(shared.disk(), shared.disk().is_named)
             && error.kind() != std::io::ErrorKind::NotFound
         {
             tracing::warn!("heapward: the folder for snapshots cannot be used yet: {error}");
         }
-        Self { shared: Arc::clone(shared), store, done: 0, retry: None }
+        Self { shared: Arc::clone(shared), store, done: 0, told: 0, retry: None }
     }
 
     /// Writes what the ring has and the disk has not.
     fn turn(&mut self) {
         let shared = Arc::clone(&self.shared);
+        let (disk, stacks) = (shared.disk(), shared.collector().stacks());
         loop {
+            if self.store.has_lost_its_folder() {
+                // With all that was written; the ring still has some of it. One that comes back says what it has.
+                self.done = 0;
+            }
             let next = shared.history().after(self.done);
-            let Some(snapshot) = next else { break };
+            let Some(snapshot) = next else {
+                self.worked();
+                break;
+            };
             // Ids rise by one.
-            let lost = snapshot.id - self.done - 1;
-            shared.disk().figures.skipped.fetch_add(lost, Ordering::Relaxed);
-            self.done = snapshot.id - 1;
+            let lost = snapshot.id.saturating_sub(self.told + 1);
+            disk.figures.skipped.fetch_add(lost, Ordering::Relaxed);
+            self.told += lost;
             if self.retry.is_some_and(|(at, _)| Instant::now() < at) {
                 break;
             }
-            match self.store.write(&snapshot, &shared) {
+            let written = match self.store.open(disk, true) {
+                Ok(Some(last)) => {
+                    self.done = last;
+                    continue;
+                }
+                Ok(None) => {
+                    let frames = |id, each: &mut dyn FnMut(_)| stacks.frames(StackId(id)).for_each(each);
+                    self.store.write(&snapshot, &frames, disk)
+                }
+                Err(error) => Err(error),
+            };
+            match written {
                 Ok(()) => {
                     self.done = snapshot.id;
+                    self.told = self.told.max(snapshot.id);
                     self.worked();
                 }
                 Err(error) => {
@@ -99,6 +143,30 @@ impl Keeper {
             }
         }
         self.note();
+    }
+
+    /// What failed is tried again at once, the last time.
+    fn try_now(&mut self) {
+        if let Some((at, _)) = &mut self.retry {
+            *at = Instant::now();
+        }
+    }
+
+    /// What made a turn panic is not tried again at once.
+    fn put_off(&mut self) {
+        if let Some((at, wait)) = &mut self.retry {
+            *at = Instant::now() + *wait;
+        }
+    }
+
+    /// What the ring still has at the end is in no file, and nobody writes it any more.
+    fn count_the_rest(&mut self) {
+        let left = self.shared.history().last_id().saturating_sub(self.told);
+        self.told += left;
+        self.shared.disk().figures.skipped.fetch_add(left, Ordering::Relaxed);
+        if left > 0 {
+            tracing::warn!("heapward: {left} snapshots were not written before the end");
+        }
     }
 
     fn note(&mut self) {
@@ -129,5 +197,28 @@ impl Keeper {
                  that works again"
             );
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_waits_for_the_next_reading_or_for_the_next_attempt() {
+        let now = Instant::now();
+        let check = |poll: f64, retry: Option<f64>, expect: f64| {
+            let retry = retry.map(|in_seconds| now + Duration::from_secs_f64(in_seconds));
+            let waits = wait(Duration::from_secs_f64(poll), retry, now);
+            assert!((waits.as_secs_f64() - expect).abs() < 1e-6, "{poll} {retry:?}: {waits:?}");
+        };
+        check(0.01, None, 1.0);
+        check(5.0, None, 5.0);
+        check(3600.0, None, 60.0);
+        check(30.0, Some(1.0), 1.0);
+        check(30.0, Some(32.0), 30.0);
+        check(3600.0, Some(60.0), 60.0);
+        check(0.01, Some(0.25), 0.25);
+        check(30.0, Some(0.0), 0.0);
     }
 }

@@ -5,16 +5,18 @@ mod note;
 mod set_aside;
 mod store;
 mod survey;
+#[cfg(test)]
+mod traces_tests;
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::sync::{Condvar, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, SystemTime};
 
 pub(crate) use self::set_aside::SetAside;
 pub(crate) use self::survey::{RunOnDisk, Survey};
-use super::{DEFAULT_PROFILES_DIR, ProfilesDir};
+use super::{DEFAULT_PROFILES_DIR, ProfilesDir, Shared};
 use crate::error::{Error, ErrorKind, Result};
 use crate::policy::How;
 use crate::snapshot::RunId;
@@ -33,6 +35,8 @@ pub(crate) struct Disk {
     /// How this run ends, for its thread to note.
     ending: Mutex<Ending>,
     noted: Condvar,
+    /// Whether there is somebody who takes snapshots.
+    is_watched: AtomicBool,
     /// The ring is the queue: this only says that there is something in it.
     wake: SyncSender<()>,
     figures: Figures,
@@ -47,6 +51,24 @@ struct Ending {
     has_thread: bool,
     said: Option<How>,
     is_noted: bool,
+}
+
+/// Whoever takes snapshots, for as long as it does: what it took last is to be written too.
+pub(super) struct Watching(Arc<Shared>);
+
+impl Watching {
+    pub(super) fn begin(shared: &Arc<Shared>) -> Self {
+        shared.disk().is_watched.store(true, Ordering::Release);
+        Self(Arc::clone(shared))
+    }
+}
+
+impl Drop for Watching {
+    fn drop(&mut self) {
+        let disk = self.0.disk();
+        disk.is_watched.store(false, Ordering::Release);
+        disk.wake();
+    }
 }
 
 /// So long whoever ends heapward waits for that to be noted: a file is written to without waiting for the disk, unless the disk
@@ -73,7 +95,7 @@ pub(crate) struct DiskFigures {
     pub(crate) writes: u64,
     /// Writes that failed.
     pub(crate) failures: u64,
-    /// Snapshots that the ring gave up before they could be written.
+    /// Snapshots that the ring gave up before they could be written, or still had when heapward ended.
     pub(crate) skipped: u64,
     /// Files removed to keep within the bounds.
     pub(crate) removed: u64,
@@ -106,6 +128,7 @@ impl Disk {
             run: OnceLock::new(),
             ending: Mutex::default(),
             noted: Condvar::new(),
+            is_watched: AtomicBool::new(false),
             wake,
             figures: Figures::default(),
             error: Mutex::new(None),
@@ -146,6 +169,11 @@ impl Disk {
         let is_open = |ending: &mut Ending| ending.has_thread && !ending.is_noted;
         // Poisoned by nobody: nothing panics under it.
         drop(self.noted.wait_timeout_while(ending, NOTE_PATIENCE, is_open));
+    }
+
+    /// Whether there may be more to write than the ring has now.
+    fn is_watched(&self) -> bool {
+        self.is_watched.load(Ordering::Acquire)
     }
 
     /// For the thread that notes it: from now on, or no longer.

@@ -4,14 +4,17 @@ use std::io;
 use std::sync::atomic::Ordering;
 use std::time::SystemTime;
 
-use super::super::Shared;
+use super::super::{ProcessReading, Shared};
+use super::Disk;
 use super::note::Note;
 use super::survey::{FileOnDisk, Survey, check_ends};
-use crate::collect::{Source, StackId};
+use crate::collect::Source;
 use crate::error::ErrorKind;
-use crate::policy::{OnDisk, Owner};
-use crate::profile::{BuildId, Mapping};
-use crate::snapshot::{FileName, HeadText, Packer, ReasonName, RunFacts, RunId, RunRecord, Snapshot};
+use crate::policy::{DiskRetention, MOST_EPISODES, OnDisk, Owner};
+use crate::profile::{BuildId, Mapping, ReturnAddress};
+use crate::snapshot::{
+    FileName, HeadText, MOST_READINGS, Packer, ReasonName, RunEpisode, RunFacts, RunId, RunReading, RunRecord, Snapshot,
+};
 use crate::system::{CgroupReader, Folder, FolderFile, OomCounter, boot_id, loaded_mappings, since_boot};
 
 /// So many files of earlier runs are looked at when a run begins, the newest: whether they are whole. The others are when
@@ -21,13 +24,19 @@ const CHECKED: usize = 200;
 /// So many records of runs are kept that have no snapshots any more.
 const MOST_NOTES: usize = 20;
 
-/// Room for what is known of so many files, from the start.
-const USUAL_FILES: usize = 256;
+/// So many files there are at most beside those that the bound counts: the pinned ones, and the one that was just written.
+const BESIDE_THE_COUNT: usize = 8;
+
+/// Calls its second with each frame of the stack of that number, leaf first.
+pub(super) type Frames<'f> = dyn Fn(u32, &mut dyn FnMut(ReturnAddress)) + 'f;
 
 /// Writes snapshots. All that writing one takes is made here at start; only another folder takes more.
 pub(super) struct Store {
     packer: Packer,
+    retention: DiskRetention,
     folder: Option<Folder>,
+    /// Whether there was one.
+    had_folder: bool,
     /// Of the run, which has its name as soon as a folder is open.
     facts: RunFacts,
     text: HeadText,
@@ -74,30 +83,42 @@ impl Store {
             sample_interval: collector.interval().bytes(),
             has_birthdays: collector.source() == Source::Hooks,
         };
+        Self::of(facts, text, oom, shared.config().disk_retention)
+    }
+
+    fn of(facts: RunFacts, text: HeadText, oom: Option<OomCounter>, retention: DiskRetention) -> Self {
+        let most = retention.count + BESIDE_THE_COUNT;
         Self {
             packer: Packer::new(),
+            retention,
             folder: None,
+            had_folder: false,
             facts,
             text,
             temporary: String::new(),
             oom,
-            files: Vec::with_capacity(USUAL_FILES),
+            files: Vec::with_capacity(most),
             previous: None,
             notes: Vec::new(),
-            judged: Vec::with_capacity(USUAL_FILES),
-            removed: Vec::with_capacity(USUAL_FILES),
+            judged: Vec::with_capacity(most),
+            removed: Vec::with_capacity(most),
             last_millis: 0,
             last_record: None,
             note: None,
         }
     }
 
-    /// Has the folder open, and opens it again where another is at its place. Makes it when `may_make` says so.
-    pub(super) fn open(&mut self, shared: &Shared, may_make: bool) -> io::Result<()> {
-        let disk = shared.disk();
+    /// Whether the folder that was open is no longer where it was, and with it what was written.
+    pub(super) fn has_lost_its_folder(&self) -> bool {
+        self.had_folder && !self.folder.as_ref().is_some_and(Folder::is_in_place)
+    }
+
+    /// Has the folder open, and opens it again where another is at its place. Makes it when `may_make` says so. Where it was not
+    /// open: the last snapshot of this run that it has, 0 if it has none.
+    pub(super) fn open(&mut self, disk: &Disk, may_make: bool) -> io::Result<Option<u64>> {
         let Some(path) = disk.folder() else { return Err(io::ErrorKind::NotFound.into()) };
         if self.folder.as_ref().is_some_and(Folder::is_in_place) {
-            return Ok(());
+            return Ok(None);
         }
         self.folder = None;
         let folder = if may_make { Folder::open_or_make(path)? } else { Folder::open(path)? };
@@ -120,16 +141,30 @@ impl Store {
             survey.runs.iter().filter(|run| !run.is_running() && run.state.is_some()).map(|run| run.id).collect();
         self.files.clear();
         self.files.extend(survey.runs.iter().filter(|run| !run.is_running()).flat_map(|run| run.files.iter().copied()));
-        self.check(shared, &folder);
+        self.check(disk, &folder);
+        let last_own = survey.own.iter().map(|file| file.name.id).max().unwrap_or(0);
+        // Those that are written once more get their own times.
+        self.last_millis = survey.own.iter().map(|file| file.name.millis).max().unwrap_or(0);
         self.files.extend(survey.own);
-        self.folder = Some(folder);
+        self.reserve();
+        (self.folder, self.had_folder) = (Some(folder), true);
         self.forget_runs();
-        self.tell(shared);
-        Ok(())
+        self.tell(disk);
+        Ok(Some(last_own))
+    }
+
+    /// Makes room for all that there can be beside what was found.
+    fn reserve(&mut self) {
+        self.files.reserve(self.retention.count + BESIDE_THE_COUNT);
+        let most = self.files.capacity();
+        self.judged.clear();
+        self.judged.reserve(most);
+        self.removed.clear();
+        self.removed.reserve(most);
     }
 
     /// Sets those of the newest files of earlier runs aside that are not whole.
-    fn check(&mut self, shared: &Shared, folder: &Folder) {
+    fn check(&mut self, disk: &Disk, folder: &Folder) {
         let unchecked = self.files.len().saturating_sub(CHECKED);
         let mut buffer = [0; FileName::MOST_BYTES];
         let mut at = 0;
@@ -141,7 +176,7 @@ impl Store {
             let name = file.name.write(&mut buffer);
             match check_ends(folder, name) {
                 Err(error) if error.kind() == ErrorKind::Malformed => {
-                    shared.disk().set_aside(folder, name, &error);
+                    disk.set_aside(folder, name, &error);
                     false
                 }
                 // Whole, or not to be had now.
@@ -150,28 +185,24 @@ impl Store {
         });
     }
 
-    /// Writes `snapshot` whole, or not at all.
-    pub(super) fn write(&mut self, snapshot: &Snapshot, shared: &Shared) -> io::Result<()> {
-        self.open(shared, true)?;
+    /// Writes `snapshot`, whose stacks have these `frames`, whole or not at all, into the folder that is open; allocates nothing.
+    pub(super) fn write(&mut self, snapshot: &Snapshot, frames: &Frames<'_>, disk: &Disk) -> io::Result<()> {
         let Some(folder) = &self.folder else { return Err(io::ErrorKind::NotFound.into()) };
         let name = name_of(snapshot, self.facts.run, self.last_millis);
         let Self { packer, text, temporary, .. } = self;
-        let stacks = shared.collector().stacks();
-        let bytes = write_whole(folder, temporary, &name, |file| {
-            packer.write(snapshot, text, &|stack, each| stacks.frames(StackId(stack)).for_each(each), file)
-        })?;
+        let bytes = write_whole(folder, temporary, &name, |file| packer.write(snapshot, text, frames, file))?;
         self.last_millis = name.millis;
         self.files.push(FileOnDisk { name, bytes });
-        let figures = &shared.disk().figures;
+        let figures = &disk.figures;
         figures.writes.fetch_add(1, Ordering::Relaxed);
         figures.last_write_millis.store(FileName::millis_of(SystemTime::now()), Ordering::Relaxed);
-        self.retain(shared);
-        self.tell(shared);
+        self.retain(disk);
+        self.tell(disk);
         Ok(())
     }
 
     /// Removes what is too much.
-    fn retain(&mut self, shared: &Shared) {
+    fn retain(&mut self, disk: &Disk) {
         let Some(folder) = &self.folder else { return };
         let (own, previous) = (self.facts.run, self.previous);
         let owner = |run| match run {
@@ -184,7 +215,7 @@ impl Store {
         self.judged.extend(self.files.iter().map(judged));
         self.removed.clear();
         let removed = &mut self.removed;
-        shared.config().disk_retention.removals(&self.judged, |at| removed.push(at));
+        self.retention.removals(&self.judged, |at| removed.push(at));
         if removed.is_empty() {
             return;
         }
@@ -204,7 +235,7 @@ impl Store {
             count += u64::from(is_gone);
             !is_gone
         });
-        shared.disk().figures.removed.fetch_add(count, Ordering::Relaxed);
+        disk.figures.removed.fetch_add(count, Ordering::Relaxed);
         self.forget_runs();
     }
 
@@ -215,37 +246,54 @@ impl Store {
         let has_files = |run: &RunId| files.iter().any(|file| file.name.run == *run);
         let bare = self.notes.iter().filter(|run| !has_files(run)).count();
         let mut too_many = bare.saturating_sub(MOST_NOTES);
+        let mut buffer = [0; 32];
         self.notes.retain(|run| {
-            let is_kept = too_many == 0 || has_files(run) || folder.remove(&Note::name(*run)).is_err();
+            let is_kept = too_many == 0 || has_files(run) || folder.remove(Note::name_in(*run, &mut buffer)).is_err();
             too_many -= usize::from(!is_kept);
             is_kept
         });
     }
 
-    fn tell(&self, shared: &Shared) {
-        let figures = &shared.disk().figures;
+    fn tell(&self, disk: &Disk) {
+        let figures = &disk.figures;
         figures.snapshots.store(self.files.len() as u64, Ordering::Relaxed);
         figures.bytes.store(self.files.iter().map(|file| file.bytes).sum(), Ordering::Relaxed);
     }
 
-    /// Notes the last reading for the next run; allocates nothing.
+    /// Notes the last readings for the next run, and the rises that there were; allocates nothing.
     pub(super) fn note(&mut self, shared: &Shared, last_written: u64) {
         let reading = shared.status().reading;
         let last_snapshot = shared.history().last_id();
         let oom_kills = self.oom.as_ref().and_then(OomCounter::read);
         let said = shared.disk().said();
-        if let Some(note) = &mut self.note {
-            // What cannot be noted now can be later; the snapshots tell whether the disk works.
-            let _ = note.write(|record| {
-                record.time = SystemTime::now();
-                record.reading = reading.or(record.reading);
-                record.oom_kills = oom_kills.or(record.oom_kills);
-                (record.last_snapshot, record.last_written) = (last_snapshot, last_written);
-                record.said = record.said.or(said);
-            });
-            self.last_record = Some(note.last());
+        let Some(note) = &mut self.note else { return };
+        // What cannot be noted now can be later; the snapshots tell whether the disk works.
+        let _ = note.write(|record| {
+            record.time = SystemTime::now();
+            record.reading = reading.or(record.reading);
+            record.oom_kills = oom_kills.or(record.oom_kills);
+            (record.last_snapshot, record.last_written) = (last_snapshot, last_written);
+            record.said = record.said.or(said);
+        });
+        self.last_record = Some(note.last());
+        let readings = &shared.monitoring.readings;
+        // One after the other: none of the watcher's locks is held while a disk is written to.
+        while let Some((number, reading)) = readings.after(note.last_reading(), MOST_READINGS) {
+            if note.write_reading(&run_reading(number, &reading)).is_err() {
+                break;
+            }
         }
+        let mut episodes = [None; MOST_EPISODES];
+        for (noted, episode) in episodes.iter_mut().zip(shared.episodes().all()) {
+            *noted = Some(RunEpisode::of(episode));
+        }
+        let _ = note.write_episodes(&episodes);
     }
+}
+
+fn run_reading(number: u64, reading: &ProcessReading) -> RunReading {
+    let ProcessReading { time, uptime, rss, cgroup_usage, cpu_percent } = *reading;
+    RunReading { number, time, uptime, rss, cgroup_usage, cpu_percent }
 }
 
 /// A name after the last one: a clock that went back must not put a file before an earlier one.
@@ -295,98 +343,4 @@ fn random() -> u32 {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::profile::{Cohort, Cohorts, PackedTotals, ReturnAddress, SampleInterval, Totals};
-    use crate::snapshot::empty_snapshot;
-    use crate::system::thread_allocated;
-    use std::io::Write;
-
-    /// Of stack `id`: deep, and in its root alike for neighbours.
-    fn frames_of(id: u32) -> Vec<ReturnAddress> {
-        let leaf = |at| if at < 3 { u64::from(id) * 0x1003 } else { 0 };
-        (0..u64::from(id) % 40).map(|at| ReturnAddress(0x5555_5555_0000 + at * 0x77 + leaf(at))).collect()
-    }
-
-    fn snapshot(stacks: u32) -> Snapshot {
-        let interval = SampleInterval::from_lg(19).unwrap();
-        let cohort = |id: u32| Cohort { stack: id, epoch: id % 3, live: interval.weigh(u64::from(id) % 999 * 16 + 16) };
-        let total = |id: u32| Totals { stack: id, objects: 9, estimated_bytes: 9 << 19, ..Totals::default() };
-        let mut snapshot = Snapshot::clone(&empty_snapshot(7, 100 << 20));
-        snapshot.cohorts = Cohorts::of(&(0..stacks).map(cohort).collect::<Vec<_>>());
-        snapshot.totals = PackedTotals::pack(stacks as usize, (0..stacks).map(total));
-        snapshot.mappings = loaded_mappings().into();
-        snapshot
-    }
-
-    fn text() -> HeadText {
-        let run = RunId { number: 1, random: 2 };
-        HeadText { run, program: "p".repeat(200), build_id: None, sample_interval: 1 << 19, has_birthdays: true }
-    }
-
-    /// A small memory group has no room when it matters.
-    #[test]
-    fn writing_a_file_allocates_nothing() {
-        const STACKS: u32 = 20_000;
-        let below = tempfile::tempdir().unwrap();
-        let folder = Folder::open_or_make(below.path()).unwrap();
-        let (snapshot, text, mut packer) = (snapshot(STACKS), text(), Packer::new());
-        // Frames that are there, as the collector's are.
-        let stacks: Vec<Vec<ReturnAddress>> = (0..STACKS).map(frames_of).collect();
-        let frames =
-            |id: u32, each: &mut dyn FnMut(ReturnAddress)| stacks[id as usize].iter().for_each(|frame| each(*frame));
-        let allocated = || thread_allocated().expect("this jemalloc counts");
-        let mut sizes = [0; 3];
-        for (id, size) in (1..).zip(&mut sizes) {
-            let before = allocated();
-            let reason = ReasonName::of(snapshot.reason.name());
-            let name = FileName { millis: 1_795_283_516_123, run: text.run, id, reason, rss: 1 << 30 };
-            *size = write_whole(&folder, ".tmp", &name, |file| packer.write(&snapshot, &text, &frames, file)).unwrap();
-            assert_eq!(allocated() - before, 0, "bytes allocated while a snapshot is written");
-            assert_eq!(folder.size_and_age(&name.to_string()).unwrap().0, *size);
-        }
-        assert_eq!(sizes[0], sizes[2]);
-        // Compact: eight bytes a frame alone would be 3 MB.
-        assert!(sizes[0] < 1_000_000, "{sizes:?}");
-    }
-
-    #[test]
-    fn names_sort_as_snapshots_were_taken_whatever_the_clock_does() {
-        let mut last = (0, String::new());
-        let hours = [500_000u64, 500_001, 400_000, 499_999, 0, 500_002, 500_001].map(|hour| hour * 3_600_000);
-        for (id, millis) in (1..).zip(hours) {
-            let mut one = Snapshot::clone(&empty_snapshot(id, 1));
-            one.time = SystemTime::UNIX_EPOCH + std::time::Duration::from_millis(millis);
-            let name = name_of(&one, text().run, last.0);
-            assert!(name.to_string() > last.1, "{name} after {}", last.1);
-            last = (name.millis, name.to_string());
-        }
-        assert_eq!(last.0, 500_002 * 3_600_000);
-    }
-
-    #[test]
-    fn a_file_that_cannot_be_written_leaves_no_name() {
-        let below = tempfile::tempdir().unwrap();
-        let folder = Folder::open_or_make(below.path()).unwrap();
-        let name = FileName { millis: 1, run: text().run, id: 1, reason: ReasonName::of("requested"), rss: 1 };
-        let write = |fails: Option<i32>| {
-            write_whole(&folder, ".tmp", &name, |file| {
-                file.write_all(b"half")?;
-                fails.map_or(Ok(4), |error| Err(io::Error::from_raw_os_error(error)))
-            })
-        };
-        let names = || {
-            let mut names = Vec::new();
-            folder.list(|name| names.push(name.to_owned())).unwrap();
-            names
-        };
-        for error in [libc::EIO, libc::ENOSPC, libc::EACCES, libc::EDQUOT] {
-            assert_eq!(write(Some(error)).unwrap_err().raw_os_error(), Some(error));
-            assert!(names().is_empty(), "{:?}", names());
-        }
-        // One that was left by a process that was killed is no hindrance.
-        folder.create(".tmp").unwrap();
-        assert_eq!(write(None).unwrap(), 4);
-        assert_eq!(names(), [name.to_string()]);
-    }
-}
+mod tests;

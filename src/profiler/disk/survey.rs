@@ -169,7 +169,7 @@ fn running() -> EndOfRun {
 }
 
 /// What is known of a run that is over.
-fn traces(state: &RunState) -> Traces {
+pub(super) fn traces(state: &RunState) -> Traces {
     let RunFacts { boot_id: boot, started_since_boot, pid, oom_file, oom_file_number, .. } = &state.facts;
     let (record, now) = (state.record, boot_id());
     let is_same_boot = (!boot.is_empty() && !now.is_empty()).then(|| *boot == now);

@@ -6,7 +6,7 @@ use flate2::read::DeflateDecoder;
 
 use super::head::{self, Head};
 use super::stored::{Stored, StoredStacks};
-use super::{END_MAGIC, MOST_FRAMES, TRAILER_BYTES, section, unzigzag};
+use super::{END_MAGIC, FIGURES, MOST_FRAMES, TRAILER_BYTES, section, unzigzag};
 use crate::error::{Error, Result};
 use crate::profile::{BuildId, ByteSize, Cohorts, Mapping, PackedTotals, ReturnAddress, Sums, leb128};
 
@@ -80,16 +80,19 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<Stored> {
     let weights = body.list(section::WEIGHTS, Body::sums)?;
     body.section(section::COHORTS)?;
     let (rows, at) = (body.block()?, body.place());
-    let sizes = weights.len() as u64;
     let mut epoch = 0i64;
+    let mut live = [0; 2];
     check_rows(&rows, |[_, epoch_step, weight, objects]| {
         epoch = epoch.saturating_add(leb128::unzigzag(epoch_step));
-        weight < sizes && objects <= u32::MAX.into() && u32::try_from(epoch).is_ok()
+        let of = |each: &Sums| [each.objects, each.bytes].map(|figure| figure.saturating_mul(objects));
+        let all = usize::try_from(weight).ok().and_then(|weight| weights.get(weight)).map(of);
+        all.is_some_and(|all| adds_up(&mut live, all)) && objects <= u32::MAX.into() && u32::try_from(epoch).is_ok()
     })
     .map_err(|what| at.wrong(what))?;
     body.section(section::TOTALS)?;
     let (totals, at) = (body.block()?, body.place());
-    check_rows::<6>(&totals, |_| true).map_err(|what| at.wrong(what))?;
+    let mut allocated = [0; 5];
+    check_rows(&totals, |[_, of @ ..]: [u64; 6]| adds_up(&mut allocated, of)).map_err(|what| at.wrong(what))?;
     let stacks = body.stacks()?;
     body.section(section::END)?;
     body.finish(&trailer)?;
@@ -114,6 +117,14 @@ fn check_rows<const N: usize>(
         }
     }
     Ok(())
+}
+
+/// Whether `sums` with `more` can be, so that whoever sums up what a file says need not ask.
+fn adds_up<const N: usize>(sums: &mut [u64; N], more: [u64; N]) -> bool {
+    sums.iter_mut().zip(more).all(|(sum, more)| {
+        *sum = sum.saturating_add(more);
+        *sum <= i64::MAX as u64
+    })
 }
 
 /// A place in the unpacked body, for errors.
@@ -271,8 +282,8 @@ impl<'b> Body<'b> {
                 *byte = self.byte()?;
             }
             *figure = f64::from_le_bytes(bits);
-            if !figure.is_finite() {
-                return Err(self.wrong("a figure is not finite"));
+            if !FIGURES.contains(figure) {
+                return Err(self.wrong("a figure that no heap has"));
             }
         }
         let [estimated_objects, estimated_bytes, variance_objects, variance_bytes] = figures;

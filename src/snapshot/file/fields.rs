@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::{Duration, SystemTime};
 
+use super::FIGURES;
 use crate::error::{Error, Result};
 use crate::profile::{
     AllocatorMemory, CgroupEvents, CgroupMemory, Pressure, ProcessMemory, Reading, Share, Stall, Sums, SystemMemory,
@@ -215,16 +216,10 @@ impl<'b> Take<'b> {
         self.array().map(u64::from_le_bytes)
     }
 
-    /// A number that is one.
-    pub(crate) fn f64(&mut self) -> Result<f64> {
+    /// A figure of a heap.
+    fn figure(&mut self) -> Result<f64> {
         let number = f64::from_bits(self.u64()?);
-        if number.is_finite() { Ok(number) } else { Err(self.wrong("a figure is not finite")) }
-    }
-
-    /// The same, zero or above.
-    fn positive(&mut self) -> Result<f64> {
-        let number = self.f64()?;
-        if number >= 0.0 { Ok(number) } else { Err(self.wrong("a figure is below zero")) }
+        if FIGURES.contains(&number) { Ok(number) } else { Err(self.wrong("a figure that no heap has")) }
     }
 
     pub(crate) fn flag(&mut self) -> Result<bool> {
@@ -268,10 +263,10 @@ impl<'b> Take<'b> {
         Ok(Sums {
             objects: self.u64()?,
             bytes: self.u64()?,
-            estimated_objects: self.positive()?,
-            estimated_bytes: self.positive()?,
-            variance_objects: self.positive()?,
-            variance_bytes: self.positive()?,
+            estimated_objects: self.figure()?,
+            estimated_bytes: self.figure()?,
+            variance_objects: self.figure()?,
+            variance_bytes: self.figure()?,
         })
     }
 

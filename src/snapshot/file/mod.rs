@@ -45,6 +45,9 @@ pub(crate) const TRAILER_BYTES: usize = 32;
 /// Frames of one stack: jemalloc keeps 128 at most.
 const MOST_FRAMES: usize = 1024;
 
+/// What an estimate or its variance, in bytes², may be. As many of them as there may be make a finite sum.
+const FIGURES: std::ops::RangeInclusive<f64> = 0.0..=1e60;
+
 /// What the sections of the body begin with.
 mod section {
     pub(super) const MAPPINGS: u8 = 1;

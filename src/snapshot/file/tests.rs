@@ -182,6 +182,25 @@ fn a_body_that_lies_is_refused_before_it_takes_memory() {
     // One row, cut off; and one of a size that there is not.
     check(with(7, &[2, 1, 1]), "a row is cut off");
     check(with(7, &[4, 1, 1, 0, 1]), "a row says what cannot be");
+    // Sums that would overflow in whoever makes them: a row of all stacks that has more than there is, and two that have
+    // together.
+    let half = [0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x3f];
+    let row = |number: &[u8]| [&[1], number, &[0; 4]].concat();
+    let block = |rows: &[u8]| [&[rows.len() as u8], rows].concat();
+    assert_eq!(body(&with(9, &block(&row(&half)))), Ok(()));
+    check(with(9, &block(&[row(&half), row(&half), row(&[2])].concat())), "a row says what cannot be");
+    check(
+        with(9, &block(&row(&[0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1]))),
+        "a row says what cannot be",
+    );
+    // Of one object that counts for so many; then two of these, then four.
+    let weight = |figure: f64| [&[1][..], &half, &[0], &figure.to_le_bytes(), &[0; 24]].concat();
+    let weighed = |weight: &[u8], objects: u8| [&empty[..5], weight, &[4, 4, 1, 0, 0, objects], &empty[8..]].concat();
+    assert_eq!(body(&weighed(&weight(1.0), 2)), Ok(()));
+    check(weighed(&weight(1.0), 4), "a row says what cannot be");
+    for figure in [-1.0, 1e61, f64::NAN, f64::INFINITY] {
+        check(weighed(&weight(figure), 1), "a figure that no heap has");
+    }
     check(with(11, &[1, 1, 0]), "a stack of 0 frames and 1 of the one before, which has 0");
     check(with(11, &[1, 0, 0x81, 0x08]), "a stack of 1025 frames");
     // A thousand frames, and again and again the same: 2 bytes for 8 KiB.
