@@ -28,7 +28,7 @@ pub(crate) use alert_room::check_alert_room;
 #[cfg(feature = "cpu")]
 pub(crate) use cpu_room::check_cpu_room;
 pub(crate) use disk_retention::{DiskRetention, OnDisk, Owner};
-pub(crate) use end_of_run::{Certainty, EndOfRun, How, Traces};
+pub(crate) use end_of_run::{Certainty, EndOfRun, How, KernelWord, Lived, Traces};
 pub(crate) use episode::{Episode, EpisodePoint, Episodes, MOST as MOST_EPISODES};
 pub(crate) use naming::Naming;
 pub(crate) use rate_limit::RateLimit;

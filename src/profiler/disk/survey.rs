@@ -8,12 +8,12 @@ use std::time::Duration;
 use super::note::Note;
 use super::set_aside::{self, SetAside};
 use crate::error::{Error, Result};
-use crate::policy::{Certainty, EndOfRun, How, Traces};
+use crate::policy::{Certainty, EndOfRun, How, KernelWord, Lived, Traces};
 use crate::snapshot::{
     FileName, MOST_HEAD_BYTES, RunFacts, RunId, RunState, STATE_BYTES, TRAILER_BYTES, Trailer, read_head, read_state,
     write_end,
 };
-use crate::system::{Folder, OomCounter, boot_id, killed_by_kernel};
+use crate::system::{Folder, OomCounter, boot_id, kills_by_kernel};
 
 /// A temporary file of a run that left no word is somebody's who begins at this moment, for as long.
 const BEGINNING: Duration = Duration::from_secs(60);
@@ -180,13 +180,25 @@ fn traces(state: &RunState) -> Traces {
     let kills_now = OomCounter::open(Path::new(oom_file))
         .filter(|counter| !oom_file.is_empty() && counter.number() == *oom_file_number)
         .and_then(|counter| counter.read());
+    let word = |(at, words)| KernelWord { at, words };
     Traces {
         said,
         is_same_boot,
         group_kills: record.and_then(|record| record.oom_kills).zip(kills_now),
-        kernel_says: killed_by_kernel(*pid, *started_since_boot),
+        kernel_says: kills_by_kernel(*pid).into_iter().map(word).collect(),
+        lived: Lived { begun: *started_since_boot, last: started_since_boot.saturating_add(noted_after(state)) },
         last: record.and_then(|record| record.reading),
     }
+}
+
+/// How long after its start a run noted something last. Readings are timed by a clock that never steps, and are older than the
+/// record that has them by a poll at most.
+fn noted_after(state: &RunState) -> Duration {
+    const MOST_POLL: Duration = Duration::from_secs(3600);
+    let Some(record) = state.record else { return Duration::ZERO };
+    let read = record.reading.map_or(Duration::ZERO, |reading| reading.uptime);
+    let noted = record.time.duration_since(state.facts.started).unwrap_or_default();
+    noted.clamp(read, read.saturating_add(MOST_POLL))
 }
 
 /// Whether the file `name` is a whole snapshot, by its ends alone.
