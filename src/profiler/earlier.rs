@@ -32,7 +32,7 @@ impl Shared {
     /// Where there is no folder, or it cannot be read.
     pub(crate) fn survey(&self) -> Result<(Folder, Survey)> {
         let folder = self.disk().open()?;
-        let survey = Survey::of(&folder, self.disk().run());
+        let survey = Survey::of(&folder, || self.disk().run());
         let survey =
             survey.map_err(|error| Error::io(format!("reading the folder {}", folder.path().display()), error))?;
         Ok((folder, survey))
