@@ -5,6 +5,7 @@ mod alert_room;
 #[cfg(feature = "cpu")]
 mod cpu_room;
 mod disk_retention;
+mod earlier_room;
 mod end_of_run;
 mod episode;
 mod growth;
@@ -28,6 +29,7 @@ pub(crate) use alert_room::check_alert_room;
 #[cfg(feature = "cpu")]
 pub(crate) use cpu_room::check_cpu_room;
 pub(crate) use disk_retention::{DiskRetention, OnDisk, Owner};
+pub(crate) use earlier_room::earlier_room;
 pub(crate) use end_of_run::{Certainty, EndOfRun, How, KernelWord, Lived, Traces};
 pub(crate) use episode::{Episode, EpisodePoint, Episodes, MOST as MOST_EPISODES};
 pub(crate) use naming::Naming;

@@ -15,7 +15,7 @@ use crate::error::Result;
 /// The thread that writes snapshots.
 const DISK: &str = "heapward-disk";
 
-/// How long the end waits for it: a disk that does not answer must not keep a service from ending.
+/// How long the end waits for it and for the thread that reads: a disk that does not answer must not keep a service from ending.
 const DISK_PATIENCE: Duration = Duration::from_secs(5);
 
 /// The running threads. They end when told to; dropping this tells them and does not wait.
@@ -90,12 +90,14 @@ impl Workers {
         if let Some(alerts) = shared.alerts() {
             alerts.stop();
         }
+        shared.reader.stop();
         shared.disk().end();
         shared.disk().wake();
     }
 
     /// Waits until the threads have ended.
     pub(crate) fn join(&mut self) {
+        let begun = Instant::now();
         // A forked child cannot know whether the list was locked.
         let asides = if self.shared.collector.is_quiet() { Vec::new() } else { self.shared.asides() };
         for thread in self.threads.drain(..).chain(asides) {
@@ -104,19 +106,34 @@ impl Workers {
                 std::mem::forget(thread);
                 continue;
             }
-            if thread.thread().name() == Some(DISK) && !ends_within(&thread, DISK_PATIENCE) {
+            if thread.thread().name() == Some(DISK) && !ends_within(&thread, begun, DISK_PATIENCE) {
                 tracing::warn!("heapward: the disk does not answer; what it still has to write is left to it");
                 continue;
             }
             // A panic was reported when it happened.
             let _ = thread.join();
         }
+        self.join_reader(begun);
+    }
+
+    fn join_reader(&self, begun: Instant) {
+        // In a forked child its lock may be held for ever.
+        if self.shared.collector.is_quiet() {
+            return;
+        }
+        let Some(thread) = self.shared.reader.thread() else { return };
+        if ends_within(&thread, begun, DISK_PATIENCE) {
+            let _ = thread.join();
+        } else {
+            tracing::warn!(
+                "heapward: the disk does not answer; the thread that reads what earlier runs left is left to it"
+            );
+        }
     }
 }
 
-/// Whether `thread` ends in that time.
-fn ends_within(thread: &JoinHandle<()>, patience: Duration) -> bool {
-    let begun = Instant::now();
+/// Whether `thread` ends in that time since the end `begun`.
+fn ends_within(thread: &JoinHandle<()>, begun: Instant, patience: Duration) -> bool {
     while !thread.is_finished() {
         if begun.elapsed() > patience {
             return false;

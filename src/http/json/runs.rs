@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::{Memory, time};
 use crate::analysis::Amount;
-use crate::profiler::{DiskFigures, EarlierSnapshot, RunOnDisk, SetAside, Shared, Survey};
+use crate::profiler::{DiskFigures, EarlierRun, EarlierSnapshot, RunOnDisk, SetAside, Shared, Survey};
 use crate::snapshot::RunState;
 
 /// `GET /api/runs`
@@ -168,7 +168,8 @@ pub(in crate::http) struct EarlierEntry {
 }
 
 impl EarlierList {
-    pub(in crate::http) fn of(run: RunOnDisk, snapshots: Vec<EarlierSnapshot>) -> Self {
+    pub(in crate::http) fn of(run: EarlierRun) -> Self {
+        let EarlierRun { run, snapshots } = run;
         let highest = snapshots.iter().rev().max_by_key(|snapshot| snapshot.head.reading.process.rss);
         Self {
             run: RunEntry::of(run),
