@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::disk::{RunOnDisk, Survey};
+use super::disk::{RunOnDisk, Survey, Unreadable};
 use super::moment::Moment;
 use super::reader::{Reader, Turn};
 use super::relocation::{born_later, relocate, renumber};
@@ -31,6 +31,8 @@ pub(crate) struct EarlierSnapshot {
 pub(crate) struct EarlierRun {
     pub(crate) run: RunOnDisk,
     pub(crate) snapshots: Vec<EarlierSnapshot>,
+    /// Those that a newer heapward wrote.
+    pub(crate) unreadable: Vec<Unreadable>,
 }
 
 /// A snapshot of an earlier run that was read, its addresses those of this one.
@@ -110,7 +112,7 @@ impl EarlierRuns<'_> {
         Ok((folder, survey))
     }
 
-    /// The run that `selector` names. A file of it that cannot be read is set aside.
+    /// The run that `selector` names. A damaged file of it is set aside.
     ///
     /// # Errors
     ///
@@ -120,7 +122,7 @@ impl EarlierRuns<'_> {
         let id = self.find_run(&survey, selector)?.id;
         survey.runs.retain(|run| run.id == id);
         let Some(run) = survey.runs.pop() else { return Err(Error::new(ErrorKind::NotFound, "no such run")) };
-        let mut snapshots = Vec::with_capacity(run.files.len());
+        let (mut snapshots, mut unreadable) = (Vec::with_capacity(run.files.len()), Vec::new());
         for file in &run.files {
             let name = file.name.to_string();
             let mut head = vec![0; HEAD_BYTES];
@@ -129,10 +131,13 @@ impl EarlierRuns<'_> {
             let Ok(len) = read else { continue };
             match read_head(&head[..len]) {
                 Ok((head, _)) => snapshots.push(EarlierSnapshot { head, file: name, bytes: file.bytes }),
+                Err(error) if error.kind() == ErrorKind::NewerFormat => {
+                    unreadable.push(Unreadable { file: name, reason: error.to_string() });
+                }
                 Err(error) => self.disk().set_aside(&folder, &name, &error),
             }
         }
-        Ok(EarlierRun { run, snapshots })
+        Ok(EarlierRun { run, snapshots, unreadable })
     }
 
     fn find_run<'r>(&self, survey: &'r Survey, selector: RunSelector) -> Result<&'r RunOnDisk> {
@@ -171,8 +176,12 @@ impl EarlierRuns<'_> {
     }
 
     fn unreadable(&self, folder: &Folder, name: &str, error: Error) -> Error {
-        if error.kind() != ErrorKind::Malformed {
-            return error;
+        match error.kind() {
+            ErrorKind::Malformed => {}
+            ErrorKind::NewerFormat => {
+                return Error::new(error.kind(), format!("{name} is a newer heapward's: {error}"));
+            }
+            _ => return error,
         }
         self.disk().set_aside(folder, name, &error);
         Error::malformed(format!("{name} is damaged, and was set aside: {error}"))

@@ -58,7 +58,7 @@ pub(crate) use config::{Config, ProfilesDir};
 #[cfg(feature = "cpu")]
 pub(crate) use cpu::CpuProfile;
 pub(crate) use diff::{DiffReport, When};
-pub(crate) use disk::{Disk, DiskFigures, RunOnDisk, SetAside, Survey};
+pub(crate) use disk::{Disk, DiskFigures, RunOnDisk, SetAside, Survey, Unreadable};
 pub(crate) use earlier::{EarlierHeap, EarlierHeaps, EarlierRun, EarlierRuns, EarlierSnapshot};
 pub(crate) use environment::{apply as apply_environment, warn_of_unknown_variables};
 pub(crate) use gauges::Gauges;

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use super::note::Note;
 use super::set_aside::{self, SetAside};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::policy::{Certainty, EndOfRun, How, KernelWord, Lived, Traces};
 use crate::snapshot::{
     FileName, MOST_HEAD_BYTES, RunFacts, RunId, RunState, STATE_BYTES, TRAILER_BYTES, Trailer, read_head, read_state,
@@ -32,7 +32,16 @@ pub(crate) struct Survey {
     pub(super) temporary: Vec<String>,
     /// State files that cannot be read.
     pub(super) damaged: Vec<(String, Error)>,
+    /// Records of a newer heapward's, which are left to it.
+    pub(crate) unreadable: Vec<Unreadable>,
     pub(crate) set_aside: Vec<SetAside>,
+}
+
+/// A file that is left where it is, and why it cannot be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Unreadable {
+    pub(crate) file: String,
+    pub(crate) reason: String,
 }
 
 /// A run that left something.
@@ -99,7 +108,13 @@ impl Survey {
                 Ok((state, end)) => (state, end),
                 Err(error) => {
                     let why = format!("its record cannot be read: {error}");
-                    this.damaged.push((Note::name(id), error));
+                    let file = Note::name(id);
+                    match error.kind() {
+                        ErrorKind::NewerFormat => {
+                            this.unreadable.push(Unreadable { file, reason: error.to_string() });
+                        }
+                        _ => this.damaged.push((file, error)),
+                    }
                     (None, unknown(why))
                 }
             };
@@ -364,6 +379,24 @@ mod tests {
         let survey = survey.unwrap();
         assert_eq!((survey.runs.len(), survey.own.len()), (0, 1));
         assert_eq!(std::fs::read(folder.path().join(Note::name(run(1)))).unwrap(), before);
+    }
+
+    #[test]
+    fn a_record_of_a_newer_heapward_is_left_where_it_is() {
+        let (_below, folder) = folder();
+        for (number, version) in [(1, 9u32), (2, 0)] {
+            let mut bytes = write_facts(&facts(number, "/opt/service")).to_vec();
+            bytes[14..18].copy_from_slice(&version.to_le_bytes());
+            bytes.push(0);
+            folder.create(&Note::name(run(number))).unwrap().write_all(&bytes).unwrap();
+        }
+        let survey = Survey::of(&folder, || None).unwrap();
+        let damaged: Vec<&str> = survey.damaged.iter().map(|(file, _)| &**file).collect();
+        assert_eq!(damaged, [Note::name(run(2))]);
+        let [left] = survey.unreadable.try_into().unwrap();
+        assert_eq!(left.file, Note::name(run(1)));
+        assert!(left.reason.starts_with("format version 9, and this heapward reads version "), "{}", left.reason);
+        assert_eq!(survey.runs[0].end.how, How::Unknown);
     }
 
     #[test]

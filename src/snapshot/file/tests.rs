@@ -142,8 +142,12 @@ fn damage_is_told_with_its_place() {
     }
     let mut future = bytes.clone();
     future[8] = 2;
-    let error = decode(&future).unwrap_err().to_string();
-    assert_eq!(error, "at byte 8: format version 2, and this heapward reads version 1 alone");
+    let error = decode(&future).unwrap_err();
+    assert_eq!(error.to_string(), "at byte 8: format version 2, and this heapward reads version 1 alone");
+    // Nothing is wrong with it.
+    assert_eq!(error.kind(), ErrorKind::NewerFormat);
+    future[8] = 0;
+    assert_eq!(decode(&future).unwrap_err().kind(), ErrorKind::Malformed);
 }
 
 /// A service near its limit is not ended by looking at what an earlier run left.
