@@ -148,3 +148,20 @@ impl Drop for Workers {
         self.stop();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_end_waits_for_a_thread_that_hangs_no_longer_than_its_patience() {
+        let (disk, hangs) = std::sync::mpsc::channel::<()>();
+        let thread = std::thread::spawn(move || drop(hangs.recv()));
+        assert!(!ends_within(&thread, Instant::now(), Duration::from_millis(5)));
+        drop(disk);
+        assert!(ends_within(&thread, Instant::now(), Duration::from_secs(60)));
+        // What is over is over, however late somebody asks.
+        assert!(ends_within(&thread, Instant::now(), Duration::ZERO));
+        thread.join().unwrap();
+    }
+}
