@@ -156,7 +156,7 @@ mod tests {
     #[test]
     fn the_end_waits_for_a_thread_that_hangs_no_longer_than_its_patience() {
         let (disk, hangs) = std::sync::mpsc::channel::<()>();
-        let thread = std::thread::spawn(move || drop(hangs.recv()));
+        let thread = std::thread::spawn(move || _ = hangs.recv());
         assert!(!ends_within(&thread, Instant::now(), Duration::from_millis(5)));
         drop(disk);
         assert!(ends_within(&thread, Instant::now(), Duration::from_secs(60)));
