@@ -25,6 +25,8 @@ pub enum ErrorKind {
     Io,
     /// Input that is not what its format says.
     Malformed,
+    /// A file of a newer version of its format: a newer heapward wrote it, and can read it.
+    NewerFormat,
     /// The profiler's own threads have too much to do already.
     Busy,
 }

@@ -21,8 +21,10 @@ fn another_build_is_named_from_its_own_file() {
     }
     let below = tempfile::tempdir().unwrap();
     let folder = below.path().join("profiles");
-    let program = below.path().join("service");
     let own = std::env::current_exe().unwrap();
+    // In another folder and of the same name, as it is one service.
+    let name = own.file_name().unwrap().to_str().unwrap().to_owned();
+    let program = below.path().join(&name);
     // To learn this program's build id from what it leaves.
     Service::start(TEST, "service", &folder).kill();
     let profiler = writing_to(&folder).start().unwrap();
@@ -50,7 +52,7 @@ fn another_build_is_named_from_its_own_file() {
 
     let is_unnamed = |top: &Value, why: &str| {
         let (function, comments) = (top["top"][0]["function"].as_str().unwrap(), top["comments"].to_string());
-        assert!(function.contains("service+0x") && comments.contains(why), "{function}: {comments}");
+        assert!(function.contains(&format!("{name}+0x")) && comments.contains(why), "{function}: {comments}");
     };
     // Another build at its place, then nothing.
     std::fs::remove_file(&program).unwrap();

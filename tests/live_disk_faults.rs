@@ -180,12 +180,14 @@ fn thousands_of_files_and_what_is_not_ours(below: &Path) {
     assert_eq!(called(1), name);
     (2..=FILES).for_each(|id| std::fs::write(folder.join(called(id)), &bytes).unwrap());
     let damaged = [
-        (called(FILES + 1), [&bytes[..8], &[9, 0, 0, 0], &bytes[12..]].concat(), "at byte 8: format version 9"),
         (called(FILES + 2), bytes[..bytes.len() / 2].to_vec(), "it is cut off or damaged"),
         (called(FILES + 3), Vec::new(), "at byte 0: 8 bytes are missing"),
         ("77-00000001.run".to_owned(), b"half".to_vec(), "at byte 4: the file ends here"),
     ];
     damaged.iter().for_each(|(name, bytes, _)| std::fs::write(folder.join(name), bytes).unwrap());
+    // A newer heapward's, which is left to it.
+    let newer = called(FILES + 1);
+    std::fs::write(folder.join(&newer), [&bytes[..8], &[9, 0, 0, 0], &bytes[12..]].concat()).unwrap();
     // These are nobody's business.
     std::fs::create_dir(folder.join(called(FILES + 4))).unwrap();
     let others = ["README.md", "x.heapward", ".tmp", "notes.run"];
@@ -195,7 +197,7 @@ fn thousands_of_files_and_what_is_not_ours(below: &Path) {
     let profiler = writing_to(&folder).start().unwrap();
     let started = begun.elapsed();
     wait_for("the folder to be looked through", || get(&profiler, "/api/runs")["run"].as_str().map(|_| ()));
-    wait_for("the damaged ones to be set aside", || (disk(&profiler, "set_aside") == 4).then_some(()));
+    wait_for("the damaged ones to be set aside", || (disk(&profiler, "set_aside") == 3).then_some(()));
     println!("started in {started:?}, looked through {FILES} files after {:?}", begun.elapsed());
     let list = get(&profiler, "/api/runs");
     for (name, _, expect) in &damaged {
@@ -203,13 +205,19 @@ fn thousands_of_files_and_what_is_not_ours(below: &Path) {
         let found = set_aside.iter().find(|entry| entry["file"] == name.as_str()).unwrap_or_else(|| panic!("{list}"));
         assert!(found["reason"].as_str().unwrap().contains(expect), "{found}");
     }
-    wait_for("all to be counted", || (disk(&profiler, "snapshots") == FILES).then_some(()));
+    wait_for("all to be counted", || (disk(&profiler, "snapshots") == FILES + 1).then_some(()));
     // The first write removes what is too much: 20 with the new one, and of the previous run the first (which is the highest).
     wait_for("a snapshot", || profiler.snapshot().ok());
     wait_for("a write", || (disk(&profiler, "removed") > 0).then_some(()));
     let (left, removed) = (disk(&profiler, "snapshots"), disk(&profiler, "removed"));
-    assert_eq!(left + removed, FILES + 1, "nothing is lost but what is counted");
+    assert_eq!(left + removed, FILES + 2, "nothing is lost but what is counted");
     assert_eq!((left, files(&folder).len() as u64), (22, 22 + 2), "and a folder and one that has no such name");
+    let list = get(&profiler, "/api/snapshots?run=previous");
+    assert_eq!(list["unreadable"][0]["file"], newer.as_str());
+    assert!(list["unreadable"][0]["reason"].as_str().unwrap().starts_with("at byte 8: format version 9"));
+    let error = ask(&profiler.routes(), "GET", "/api/snapshots/latest/top?run=previous").expect(400).error();
+    assert!(error.starts_with(&format!("{newer} is a newer heapward's: at byte 8: format version 9")), "{error}");
+    assert!(folder.join(&newer).exists() && disk(&profiler, "set_aside_removed") == 0);
     others.iter().for_each(|name| assert_eq!(std::fs::read_to_string(folder.join(name)).unwrap(), "mine"));
     profiler.shutdown();
 }

@@ -118,7 +118,7 @@ impl ErrorStyle {
 
 pub(super) fn error(error: &Error, style: ErrorStyle) -> Answer {
     let status = match error.kind() {
-        ErrorKind::Config | ErrorKind::Malformed => StatusCode::BAD_REQUEST,
+        ErrorKind::Config | ErrorKind::Malformed | ErrorKind::NewerFormat => StatusCode::BAD_REQUEST,
         ErrorKind::NotFound => StatusCode::NOT_FOUND,
         ErrorKind::AlreadyRunning => StatusCode::CONFLICT,
         ErrorKind::RateLimited => StatusCode::TOO_MANY_REQUESTS,

@@ -16,7 +16,7 @@ use super::monitoring::{self, Monitored};
 use super::pprof;
 use super::query::Query;
 use super::render::{gave_up, render, render_as};
-use super::runs;
+use super::runs::{self, HeapName, render_heaps};
 use super::table::table;
 use crate::analysis::{Grouping, Question, Sort, Top};
 use crate::error::{Error, ErrorKind, Result};
@@ -25,7 +25,7 @@ use crate::format::{Capped, folded};
 use crate::metrics::{Exposition, scrape};
 use crate::profile::{INUSE_SPACE, SAMPLE_TYPES};
 use crate::profiler::{Asker, Heap, Operation, Shared, Shown};
-use crate::snapshot::{RunSelector, Selector, Snapshot};
+use crate::snapshot::{Selector, Snapshot};
 
 /// What can be asked, for the listing.
 const PATHS: &[(&str, &str)] = &[
@@ -192,9 +192,11 @@ pub(super) async fn answer(
         Endpoint::Snapshots if parts.method == Method::POST => take(shared, parts).await,
         Endpoint::Snapshots => list(shared, parts).await,
         Endpoint::Snapshot(selector) => one(shared, parts, selector.parse()?).await,
-        Endpoint::SnapshotProfile(selector) => heap_prof(shared, parts, None, Heap::Kept(selector.parse()?)).await,
+        Endpoint::SnapshotProfile(selector) => heap_prof(shared, parts, None, HeapName::Kept(selector.parse()?)).await,
         Endpoint::SnapshotTop(selector) => top(shared, parts, selector.parse()?).await,
-        Endpoint::SnapshotFlamegraph(selector) => flamegraph(shared, parts, None, Heap::Kept(selector.parse()?)).await,
+        Endpoint::SnapshotFlamegraph(selector) => {
+            flamegraph(shared, parts, None, HeapName::Kept(selector.parse()?)).await
+        }
         Endpoint::SnapshotFolded(selector) => folded(shared, parts, selector.parse()?).await,
         Endpoint::Diff(base, later) => diff(shared, parts, base.parse()?, later.parse()?).await,
         Endpoint::DiffProfile(base, later) => heap_prof(shared, parts, Some(base.parse()?), later.parse()?).await,
@@ -294,12 +296,12 @@ async fn one(shared: &Arc<Shared>, parts: &Parts, selector: Selector) -> Result<
 }
 
 /// A snapshot, or what changed in it since `base`.
-async fn heap_prof(shared: &Arc<Shared>, parts: &Parts, base: Option<Selector>, later: Heap) -> Result<Answer> {
+async fn heap_prof(shared: &Arc<Shared>, parts: &Parts, base: Option<Selector>, later: HeapName) -> Result<Answer> {
     let mut query = Query::parse(parts.uri.query());
     let shown = Shown { default_sample_type: "inuse_space", trim: query.parsed("trim")?.unwrap_or_default() };
     let (base, later) = runs::of_runs(&mut query, base, later)?;
     query.finish()?;
-    render_as(Operation::Pprof, shared, move |shared, namer| {
+    render_heaps(Operation::Pprof, shared, base, later, move |shared, namer, base, later| {
         let view = match base {
             Some(base) => shared.difference(base, later)?,
             None => shared.view(later)?,
@@ -320,7 +322,7 @@ async fn top(shared: &Arc<Shared>, parts: &Parts, selector: Selector) -> Result<
     let heap = runs::of_run(&mut query, selector)?;
     query.finish()?;
     let as_text = accept(parts).contains("text/plain");
-    render_as(Operation::Top, shared, move |shared, namer| {
+    render_heaps(Operation::Top, shared, None, heap, move |shared, namer, _, heap| {
         let (profile, live) = shared.measured_profile(heap, namer)?;
         let top = Top::of(&profile, Some(&live), by, count, trim);
         if as_text {
@@ -332,7 +334,7 @@ async fn top(shared: &Arc<Shared>, parts: &Parts, selector: Selector) -> Result<
     .await
 }
 
-async fn diff(shared: &Arc<Shared>, parts: &Parts, base: Selector, later: Heap) -> Result<Answer> {
+async fn diff(shared: &Arc<Shared>, parts: &Parts, base: Selector, later: HeapName) -> Result<Answer> {
     let mut query = Query::parse(parts.uri.query());
     let by = query.word("by", &Grouping::NAMES, Grouping::default() as usize)?;
     let count = query.number("n", 1..=MOST_DIFF_ROWS, 20)?;
@@ -340,12 +342,12 @@ async fn diff(shared: &Arc<Shared>, parts: &Parts, base: Selector, later: Heap) 
     let trim = query.parsed("trim")?.unwrap_or_default();
     let all = query.word("all", &["false", "true"], 0)? == 1;
     let (base, later) = runs::of_runs(&mut query, Some(base), later)?;
-    let base = base.unwrap_or(later);
     query.finish()?;
     let as_text = accept(parts).contains("text/plain");
     let question =
         Question { by: Grouping::ALL[by], trim, sort: Sort::ALL[sort], count, only_significant: as_text && !all };
-    render_as(Operation::Diff, shared, move |shared, namer| {
+    render_heaps(Operation::Diff, shared, base, later, move |shared, namer, base, later| {
+        let base = base.ok_or_else(gave_up)?;
         let report = shared.diff(base, later, &question, namer)?;
         if as_text {
             answer::written(TEXT, FEWER_ROWS, |out| diff_table(&report, all, out))
@@ -396,33 +398,32 @@ fn drawing(query: &mut Query, default_min_percent: f64) -> Result<Options> {
 }
 
 /// A snapshot, or what changed in it since `base`.
-async fn flamegraph(shared: &Arc<Shared>, parts: &Parts, base: Option<Selector>, later: Heap) -> Result<Answer> {
+async fn flamegraph(shared: &Arc<Shared>, parts: &Parts, base: Option<Selector>, later: HeapName) -> Result<Answer> {
     let mut query = Query::parse(parts.uri.query());
     let mut options = drawing(&mut query, flamegraph::DEFAULT_MIN_PERCENT)?;
     // Where the picture's own script keeps what was clicked on.
     query.ignore(&["x", "y", "s"]);
     let (base, later) = runs::of_runs(&mut query, base, later)?;
     query.finish()?;
-    render_as(Operation::Flamegraph, shared, move |shared, namer| {
+    render_heaps(Operation::Flamegraph, shared, base, later, move |shared, namer, base, later| {
         // By its number: a picture is saved, and `latest` is another tomorrow.
         let find = |heap: Heap| -> Result<(Heap, String)> {
-            match heap {
-                Heap::Live => Ok((heap, "the live heap".to_owned())),
+            Ok(match heap {
+                Heap::Live => (heap, "the live heap".to_owned()),
                 Heap::Kept(selector) => {
                     let id = Selector::Id(shared.history().find(selector)?.id);
-                    Ok((Heap::Kept(id), format!("snapshot {id}")))
+                    (Heap::Kept(id), format!("snapshot {id}"))
                 }
-                Heap::Earlier(run, selector) => {
-                    let found = shared.earlier_snapshot(run, selector)?.head;
-                    let (run, id) = (RunSelector::Id(found.text.run), Selector::Id(found.id));
-                    Ok((Heap::Earlier(run, id), format!("snapshot {id} of run {run}")))
+                Heap::Earlier(heap) => {
+                    let name = format!("snapshot {} of {}", heap.head().id, heap.head().text);
+                    (Heap::Earlier(heap), name)
                 }
-            }
+            })
         };
         let base = base.map(find).transpose()?;
         let (later, shown) = find(later)?;
         if let Some((base, _)) = &base {
-            shared.check_comparable(*base, later)?;
+            shared.check_comparable(base, &later)?;
         }
         let profile = shared.profile(later, namer)?;
         let by = SAMPLE_TYPES.get(options.by).map_or("", |sample_type| sample_type.name);
@@ -448,7 +449,7 @@ async fn folded(shared: &Arc<Shared>, parts: &Parts, selector: Selector) -> Resu
     let options = drawing(&mut query, folded::DEFAULT_MIN_PERCENT)?;
     let heap = runs::of_run(&mut query, selector)?;
     query.finish()?;
-    render_as(Operation::Folded, shared, move |shared, namer| {
+    render_heaps(Operation::Folded, shared, None, heap, move |shared, namer, _, heap| {
         let mut body = Capped::new("ask for less, with a higher `min` or a `site`");
         let written = folded::write(&shared.profile(heap, namer)?, &options, &mut body);
         Ok(answer::text(StatusCode::OK, body.finish(written)?))

@@ -221,6 +221,8 @@ impl Out<'_> {
         self.bytes("disk", "Bytes of these", Some(disk.bytes))?;
         self.counter("disk_removed", "Snapshots removed from disk to keep within the bounds", disk.removed)?;
         self.counter("disk_set_aside", "Files set aside because they are damaged", disk.set_aside)?;
+        let help = "Files removed of those set aside, to keep within the bounds for them";
+        self.counter("disk_set_aside_removed", help, disk.set_aside_removed)?;
         if let Some(time) = disk.last_write {
             let time = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
             self.seconds("disk_last_write_timestamp", "When a snapshot was last written, since 1970", time)?;

@@ -23,7 +23,7 @@ pub(crate) struct OnDisk {
 pub(crate) enum Owner {
     /// This run's.
     Own,
-    /// That of the last run that ended before this one began.
+    /// That of the previous run.
     Previous,
     /// That of a run before.
     Earlier,

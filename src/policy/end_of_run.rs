@@ -68,6 +68,56 @@ pub(crate) struct EndOfRun {
     pub(crate) why: String,
 }
 
+/// What the kernel says of a process that it killed for memory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct KernelWord {
+    /// Since boot, by the clock of the kernel's log.
+    pub(crate) at: Duration,
+    pub(crate) words: String,
+}
+
+/// When a run ran, since boot.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Lived {
+    pub(crate) begun: Duration,
+    /// When it noted something last.
+    pub(crate) last: Duration,
+}
+
+/// The clock of the kernel's log is not the one that runs are timed by: after months they differ by minutes. So a word counts
+/// from this share of the time since boot before the run began.
+const DRIFT: f64 = 0.01;
+
+/// A run notes something every minute at least, and one that is short of memory may be late.
+const AFTER_LAST: Duration = Duration::from_secs(120);
+
+impl Lived {
+    fn earliest(self) -> Duration {
+        self.begun.mul_f64(1.0 - DRIFT)
+    }
+
+    fn latest(self) -> Duration {
+        self.last.max(self.begun).saturating_add(AFTER_LAST)
+    }
+}
+
+impl Traces {
+    /// The kernel's word for this run, and how sure it is that it is for this one: process ids are used again.
+    fn kernel_word(&self) -> Option<(&str, Certainty)> {
+        let (earliest, latest) = (self.lived.earliest(), self.lived.latest());
+        let within = |word: &&KernelWord| (earliest..=latest).contains(&word.at);
+        if let Some(word) = self.kernel_says.iter().rfind(within) {
+            return Some((&word.words, Certainty::Sure));
+        }
+        // Of a later process of that id, where the run's own group has lost none since.
+        if self.group_kills.is_some_and(|(before, now)| now == before) {
+            return None;
+        }
+        let later = self.kernel_says.iter().find(|word| word.at > latest)?;
+        Some((&later.words, Certainty::Likely))
+    }
+}
+
 /// What is known of a run that is over.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Traces {
@@ -78,8 +128,10 @@ pub(crate) struct Traces {
     /// Of the control group that it was in, how many processes had been killed for memory by its last record, and how many
     /// by now; `None` where it is not known to be the same group.
     pub(crate) group_kills: Option<(u64, u64)>,
-    /// The kernel's own words for having killed it.
-    pub(crate) kernel_says: Option<String>,
+    /// The kernel's own words for having killed a process of its id, the oldest first.
+    pub(crate) kernel_says: Vec<KernelWord>,
+    /// When it ran, as far as it noted that.
+    pub(crate) lived: Lived,
     /// Its last reading.
     pub(crate) last: Option<Reading>,
 }
@@ -110,8 +162,14 @@ impl EndOfRun {
             }
             _ => {}
         }
-        if let Some(words) = &traces.kernel_says {
-            return (How::KilledForMemory, Certainty::Sure, format!("the kernel says: {words}"));
+        if let Some((words, certainty)) = traces.kernel_word() {
+            let doubt = match certainty {
+                Certainty::Sure => "",
+                Certainty::Likely => {
+                    "; that was long after its last record, so it may be of a later process of that id"
+                }
+            };
+            return (How::KilledForMemory, certainty, format!("the kernel says: {words}{doubt}"));
         }
         if let Some((before, now)) = traces.group_kills
             && now > before
@@ -183,14 +241,14 @@ mod tests {
     fn what_a_run_says_of_itself_comes_first_then_the_kernel_then_the_group() {
         let killed = Traces {
             group_kills: Some((3, 5)),
-            kernel_says: Some("Killed process 7".to_owned()),
+            kernel_says: vec![word(0, "Killed process 7")],
             is_same_boot: Some(true),
             ..Traces::default()
         };
         check(&Traces { said: Some(How::Clean), ..killed.clone() }, "clean", "sure", "shut down");
         check(&Traces { said: Some(How::Panic), ..killed.clone() }, "panic", "sure", "by a panic");
         check(&killed, "killed_for_memory", "sure", "the kernel says: Killed process 7");
-        let killed = Traces { kernel_says: None, ..killed };
+        let killed = Traces { kernel_says: Vec::new(), ..killed };
         check(&killed, "killed_for_memory", "likely", "2 processes of its control group were killed for memory");
         let one = Traces { group_kills: Some((4, 5)), ..killed.clone() };
         check(&one, "killed_for_memory", "likely", "one process of its control group was killed");
@@ -200,6 +258,49 @@ mod tests {
         check(&Traces { group_kills: Some((5, 4)), ..killed }, "not_clean", "sure", "without a word");
         check(&Traces::default(), "not_clean", "sure", "whether it was killed for memory is not known");
         check(&Traces { is_same_boot: Some(false), ..Traces::default() }, "reboot", "likely", "started again since");
+    }
+
+    fn word(at: u64, words: &str) -> KernelWord {
+        KernelWord { at: Duration::from_secs(at), words: words.to_owned() }
+    }
+
+    #[test]
+    fn the_kernels_word_is_believed_for_the_time_of_the_run() {
+        // Begun 100,000 s after boot, 500 s long.
+        let seconds = Duration::from_secs;
+        let lived = Lived { begun: seconds(100_000), last: seconds(100_500) };
+        let end = |at: &[u64], group_kills| {
+            let kernel_says = at.iter().map(|at| word(*at, &format!("killed at {at}"))).collect();
+            let traces = Traces { kernel_says, lived, group_kills, is_same_boot: Some(true), ..Traces::default() };
+            let end = EndOfRun::of(&traces);
+            (end.how, end.certainty, end.why)
+        };
+        let check = |at: &[u64], how, certainty, why: &str| {
+            let found = end(at, None);
+            assert_eq!((found.0, found.1), (how, certainty), "{at:?}: {}", found.2);
+            assert!(found.2.contains(why), "{}", found.2);
+        };
+        use Certainty::{Likely, Sure};
+        use How::{KilledForMemory, NotClean};
+        // The log's clock may be late by 1%.
+        check(&[98_999], NotClean, Sure, "without a word");
+        check(&[99_000], KilledForMemory, Sure, "the kernel says: killed at 99000");
+        check(&[100_620], KilledForMemory, Sure, "killed at 100620");
+        check(&[100_621], KilledForMemory, Likely, "killed at 100621; that was long after its last record");
+        // Of several, the one that fits; of those that fit, the last, as an id is free again only after.
+        check(&[5, 100_501, 200_000], KilledForMemory, Sure, "killed at 100501");
+        check(&[99_500, 100_501], KilledForMemory, Sure, "killed at 100501");
+        check(&[100_800, 200_000], KilledForMemory, Likely, "killed at 100800");
+        // The group knows better.
+        assert_eq!(end(&[100_621], Some((3, 3))).0, NotClean);
+        assert_eq!(end(&[100_620], Some((3, 3))).0, KilledForMemory);
+        // Killed before it noted anything.
+        let none = Traces {
+            kernel_says: vec![word(100_119, "soon")],
+            lived: Lived { begun: seconds(100_000), last: Duration::ZERO },
+            ..Traces::default()
+        };
+        assert_eq!(EndOfRun::of(&none).certainty, Sure);
     }
 
     #[test]

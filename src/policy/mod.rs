@@ -5,6 +5,7 @@ mod alert_room;
 #[cfg(feature = "cpu")]
 mod cpu_room;
 mod disk_retention;
+mod earlier_room;
 mod end_of_run;
 mod episode;
 mod growth;
@@ -28,7 +29,8 @@ pub(crate) use alert_room::{AlertRoom, alert_is_short_of_names};
 #[cfg(feature = "cpu")]
 pub(crate) use cpu_room::check_cpu_room;
 pub(crate) use disk_retention::{DiskRetention, OnDisk, Owner};
-pub(crate) use end_of_run::{Certainty, EndOfRun, How, Traces};
+pub(crate) use earlier_room::earlier_room;
+pub(crate) use end_of_run::{Certainty, EndOfRun, How, KernelWord, Lived, Traces};
 pub(crate) use episode::{Ending, Episode, EpisodePoint, Episodes, MOST as MOST_EPISODES};
 pub(crate) use naming::Naming;
 pub(crate) use rate_limit::RateLimit;

@@ -2,14 +2,17 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, TryRecvError, channel};
 use std::time::{Duration, Instant};
 
-use super::{Shared, stopped, threads};
+use super::{Asked, Shared, stopped, threads};
 use crate::error::{Error, ErrorKind, Result};
 
 /// How often somebody who waits looks whether heapward is to end.
 const LOOK: Duration = Duration::from_millis(100);
+
+/// How long somebody waits for a folder, with what others asked of it before: a disk may hang.
+const FOLDER_PATIENCE: Duration = Duration::from_secs(10);
 
 /// With what such work waits.
 pub(crate) struct Patience {
@@ -60,6 +63,26 @@ impl Drop for Waiting<'_> {
 }
 
 impl Patience {
+    /// What was `asked` of the thread that reads the folder.
+    ///
+    /// # Errors
+    ///
+    /// When the folder does not answer, nobody is interested any more, or heapward ends.
+    pub(crate) fn read<T>(&self, asked: &Asked<T>) -> Result<T> {
+        let go_on = || match self.asker.try_recv() {
+            _ if self.shared.is_stopped() => Err(stopped()),
+            Err(TryRecvError::Empty) => Ok(()),
+            Ok(()) | Err(TryRecvError::Disconnected) => Err(nobody_waits()),
+        };
+        let read = asked.wait(FOLDER_PATIENCE, go_on)?;
+        read.ok_or_else(|| {
+            let folder = self.shared.disk().folder().map(|folder| folder.display().to_string()).unwrap_or_default();
+            let seconds = FOLDER_PATIENCE.as_secs();
+            let message = format!("the folder {folder} does not answer: nothing came from it in {seconds} s");
+            Error::new(ErrorKind::Busy, message)
+        })
+    }
+
     /// Lets `time` pass.
     ///
     /// # Errors
@@ -72,11 +95,13 @@ impl Patience {
             match self.asker.recv_timeout(left.min(LOOK)) {
                 Err(RecvTimeoutError::Timeout) if self.shared.is_stopped() => return Err(stopped()),
                 Err(RecvTimeoutError::Timeout) => {}
-                Ok(()) | Err(RecvTimeoutError::Disconnected) => {
-                    return Err(Error::new(ErrorKind::Busy, "nobody waits for this any more"));
-                }
+                Ok(()) | Err(RecvTimeoutError::Disconnected) => return Err(nobody_waits()),
             }
         }
         Ok(())
     }
+}
+
+fn nobody_waits() -> Error {
+    Error::new(ErrorKind::Busy, "nobody waits for this any more")
 }

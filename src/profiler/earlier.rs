@@ -2,13 +2,16 @@
 
 use std::sync::Arc;
 
-use super::disk::{RunOnDisk, Survey};
+use super::disk::{RunOnDisk, Survey, Unreadable};
 use super::moment::Moment;
+use super::reader::{Reader, Turn};
 use super::relocation::{born_later, relocate, renumber};
-use super::{Heap, Shared, Stacks};
+use super::{Asked, Disk, Heap, Shared, Stacks, threads};
+use crate::collect::Collector;
 use crate::error::{Error, ErrorKind, Result};
-use crate::profile::SampleInterval;
-use crate::snapshot::{Head, RunSelector, Selector, Snapshot, Stored, decode, read_head};
+use crate::policy::earlier_room;
+use crate::profile::{BuildId, SampleInterval};
+use crate::snapshot::{Head, HeadText, RunSelector, Selector, Snapshot, Stored, decode_within, read_head};
 use crate::system::{Folder, loaded_mappings};
 
 /// No file is read that is larger.
@@ -24,29 +27,102 @@ pub(crate) struct EarlierSnapshot {
     pub(crate) bytes: u64,
 }
 
+/// A run, and those snapshots of it that can be read, oldest first.
+pub(crate) struct EarlierRun {
+    pub(crate) run: RunOnDisk,
+    pub(crate) snapshots: Vec<EarlierSnapshot>,
+    /// Those that a newer heapward wrote.
+    pub(crate) unreadable: Vec<Unreadable>,
+}
+
+/// A snapshot of an earlier run that was read, its addresses those of this one.
+#[derive(Clone, Debug)]
+pub(crate) struct EarlierHeap(Box<Stored>);
+
+/// Those that somebody asked for. Others are read when the turn is given back: when nothing is left of these.
+pub(crate) struct EarlierHeaps {
+    pub(crate) heaps: Vec<EarlierHeap>,
+    pub(crate) turn: Turn,
+}
+
+impl EarlierHeap {
+    pub(crate) fn head(&self) -> &Head {
+        &self.0.head
+    }
+}
+
+/// What earlier runs left, for the thread that reads it and no other: a folder may hang.
+pub(crate) struct EarlierRuns<'s> {
+    shared: &'s Shared,
+    reader: &'s Arc<Reader>,
+}
+
 impl Shared {
-    /// What is in the folder now, for the renderer's thread.
+    /// Has `work` done by the thread that reads.
+    ///
+    /// # Errors
+    ///
+    /// When it has too much to do already, or heapward ends.
+    pub(crate) fn read<T: Send + 'static>(
+        self: &Arc<Self>,
+        work: impl FnOnce(&EarlierRuns<'_>) -> Result<T> + Send + 'static,
+    ) -> Result<Asked<T>> {
+        if self.collector.is_quiet() {
+            return Err(Collector::forked());
+        }
+        let shared = Arc::clone(self);
+        let asked = self.reader.ask(move |reader| {
+            let runs = EarlierRuns { shared: &shared, reader };
+            let read = threads::outlive(
+                "reading what earlier runs left",
+                || work(&runs),
+                || {
+                    shared.status().panics += 1;
+                },
+            );
+            read.unwrap_or_else(|| Err(Error::new(ErrorKind::Busy, "reading it failed in heapward itself")))
+        });
+        asked.inspect_err(|error| {
+            if error.kind() == ErrorKind::Busy {
+                self.count_refused();
+            }
+        })
+    }
+}
+
+impl EarlierRuns<'_> {
+    fn disk(&self) -> &Disk {
+        self.shared.disk()
+    }
+
+    /// What is in the folder now.
     ///
     /// # Errors
     ///
     /// Where there is no folder, or it cannot be read.
-    pub(crate) fn survey(&self) -> Result<(Folder, Survey)> {
+    pub(crate) fn survey(&self) -> Result<Survey> {
+        Ok(self.open()?.1)
+    }
+
+    fn open(&self) -> Result<(Folder, Survey)> {
         let folder = self.disk().open()?;
-        let survey = Survey::of(&folder, self.disk().run());
+        let survey = Survey::of(&folder, || self.disk().run());
         let survey =
             survey.map_err(|error| Error::io(format!("reading the folder {}", folder.path().display()), error))?;
         Ok((folder, survey))
     }
 
-    /// The run that `selector` names, and the snapshots of it that can be read, oldest first. A file that cannot be is set aside.
+    /// The run that `selector` names. A damaged file of it is set aside.
     ///
     /// # Errors
     ///
     /// [`ErrorKind::NotFound`] when there is no such run.
-    pub(crate) fn earlier_run(&self, selector: RunSelector) -> Result<(RunOnDisk, Vec<EarlierSnapshot>)> {
-        let (folder, survey) = self.survey()?;
-        let run = self.find_run(survey, selector)?;
-        let mut snapshots = Vec::with_capacity(run.files.len());
+    pub(crate) fn run(&self, selector: RunSelector) -> Result<EarlierRun> {
+        let (folder, mut survey) = self.open()?;
+        let id = self.find_run(&survey, selector)?.id;
+        survey.runs.retain(|run| run.id == id);
+        let Some(run) = survey.runs.pop() else { return Err(Error::new(ErrorKind::NotFound, "no such run")) };
+        let (mut snapshots, mut unreadable) = (Vec::with_capacity(run.files.len()), Vec::new());
         for file in &run.files {
             let name = file.name.to_string();
             let mut head = vec![0; HEAD_BYTES];
@@ -55,23 +131,26 @@ impl Shared {
             let Ok(len) = read else { continue };
             match read_head(&head[..len]) {
                 Ok((head, _)) => snapshots.push(EarlierSnapshot { head, file: name, bytes: file.bytes }),
+                Err(error) if error.kind() == ErrorKind::NewerFormat => {
+                    unreadable.push(Unreadable { file: name, reason: error.to_string() });
+                }
                 Err(error) => self.disk().set_aside(&folder, &name, &error),
             }
         }
-        Ok((run, snapshots))
+        Ok(EarlierRun { run, snapshots, unreadable })
     }
 
-    fn find_run(&self, survey: Survey, selector: RunSelector) -> Result<RunOnDisk> {
+    fn find_run<'r>(&self, survey: &'r Survey, selector: RunSelector) -> Result<&'r RunOnDisk> {
         let own = self.disk().run();
-        let id = match selector {
-            RunSelector::Previous => survey.previous().map(|run| run.id),
+        let found = match selector {
+            RunSelector::Previous => survey.previous(),
             RunSelector::Id(id) if Some(id) == own => {
                 return Err(Error::config(format!("run {id} is this one: leave the parameter out")));
             }
-            RunSelector::Id(id) => Some(id),
+            RunSelector::Id(id) => survey.runs.iter().find(|run| run.id == id),
         };
-        let known: Vec<String> = survey.runs.iter().map(|run| run.id.to_string()).collect();
-        survey.runs.into_iter().find(|run| Some(run.id) == id).ok_or_else(|| {
+        found.ok_or_else(|| {
+            let known: Vec<String> = survey.runs.iter().map(|run| run.id.to_string()).collect();
             let there = match known.as_slice() {
                 [] => "no earlier run left anything here".to_owned(),
                 known => format!("there are {}", known.join(", ")),
@@ -85,24 +164,31 @@ impl Shared {
     /// # Errors
     ///
     /// [`ErrorKind::NotFound`] when there is no such run or snapshot.
-    pub(crate) fn earlier_snapshot(&self, run: RunSelector, selector: Selector) -> Result<EarlierSnapshot> {
-        let (folder, name, bytes) = self.find_file(run, selector)?;
+    pub(crate) fn snapshot(&self, run: RunSelector, selector: Selector) -> Result<EarlierSnapshot> {
+        let (folder, survey) = self.open()?;
+        let (name, bytes) = self.find_file(&survey, run, selector)?;
         let mut buffer = vec![0; HEAD_BYTES];
         let file = folder.open_file(&name, false);
         let head = file.and_then(|file| Ok(file.read_at(&mut buffer, 0)?.len()));
         let len = head.map_err(|error| Error::io(format!("reading {name}"), error))?;
-        let (head, _) = read_head(&buffer[..len]).map_err(|error| self.damaged(&folder, &name, &error))?;
+        let (head, _) = read_head(&buffer[..len]).map_err(|error| self.unreadable(&folder, &name, error))?;
         Ok(EarlierSnapshot { head, file: name, bytes })
     }
 
-    fn damaged(&self, folder: &Folder, name: &str, error: &Error) -> Error {
-        self.disk().set_aside(folder, name, error);
+    fn unreadable(&self, folder: &Folder, name: &str, error: Error) -> Error {
+        match error.kind() {
+            ErrorKind::Malformed => {}
+            ErrorKind::NewerFormat => {
+                return Error::new(error.kind(), format!("{name} is a newer heapward's: {error}"));
+            }
+            _ => return error,
+        }
+        self.disk().set_aside(folder, name, &error);
         Error::malformed(format!("{name} is damaged, and was set aside: {error}"))
     }
 
     /// The name and the size of the file that `selector` names.
-    fn find_file(&self, run: RunSelector, selector: Selector) -> Result<(Folder, String, u64)> {
-        let (folder, survey) = self.survey()?;
+    fn find_file(&self, survey: &Survey, run: RunSelector, selector: Selector) -> Result<(String, u64)> {
         let run = self.find_run(survey, run)?;
         let found = match selector {
             Selector::Id(id) => run.files.iter().find(|file| file.name.id == id),
@@ -122,96 +208,119 @@ impl Shared {
             };
             Error::new(ErrorKind::NotFound, format!("no snapshot `{selector}` of run {}: {there}", run.id))
         })?;
-        Ok((folder, file.name.to_string(), file.bytes))
+        Ok((file.name.to_string(), file.bytes))
     }
 
-    /// A snapshot of an earlier run, its addresses those of this one.
-    fn stored(&self, run: RunSelector, selector: Selector) -> Result<Stored> {
-        let (folder, name, _) = self.find_file(run, selector)?;
-        let bytes = folder.open_file(&name, false).and_then(|file| file.read_all(MOST_BYTES));
+    /// The snapshots that `named` are, in that order, where there is room for them together.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::NotFound`] when there is no such run or snapshot, [`ErrorKind::Busy`] when there is too little memory left.
+    pub(crate) fn heaps(&self, named: &[(RunSelector, Selector)]) -> Result<EarlierHeaps> {
+        let turn = self.reader.turn()?;
+        let (folder, survey) = self.open()?;
+        let find = |&(run, selector): &(RunSelector, Selector)| self.find_file(&survey, run, selector);
+        let files = named.iter().map(find).collect::<Result<Vec<_>>>()?;
+        let bytes = files.iter().fold(0u64, |sum, (_, bytes)| sum.saturating_add(*bytes));
+        let room = earlier_room(&self.shared.last_cgroup(), bytes)?;
+        // For each as much, beside the files themselves.
+        let room = room.map(|room| room.saturating_sub(bytes) / files.len().max(1) as u64);
+        let heaps = files.iter().map(|(name, _)| self.heap(&folder, name, room)).collect::<Result<_>>()?;
+        Ok(EarlierHeaps { heaps, turn })
+    }
+
+    fn heap(&self, folder: &Folder, name: &str, room: Option<u64>) -> Result<EarlierHeap> {
+        let bytes = folder.open_file(name, false).and_then(|file| file.read_all(MOST_BYTES));
         let bytes = bytes.map_err(|error| Error::io(format!("reading {name}"), error))?;
-        let mut stored = decode(&bytes).map_err(|error| self.damaged(&folder, &name, &error))?;
+        let mut stored = decode_within(&bytes, room).map_err(|error| self.unreadable(folder, name, error))?;
         relocate(&mut stored, &loaded_mappings());
-        Ok(stored)
+        Ok(EarlierHeap(Box::new(stored)))
     }
+}
 
+impl Shared {
     /// The heap that `heap` names, with where its stacks are, for the renderer's thread.
     pub(super) fn moment_and_stacks(&self, heap: Heap) -> Result<(Moment, Stacks)> {
         match heap {
-            Heap::Earlier(run, selector) => {
-                let stored = self.stored(run, selector)?;
-                let stacks = stacks_of(&stored)?;
-                Ok((Moment::Stored(Box::new(stored)), stacks))
+            Heap::Earlier(EarlierHeap(mut stored)) => {
+                let stacks = stacks_of(&mut stored)?;
+                Ok((Moment::Stored(stored), stacks))
             }
             heap => Ok((self.moment(heap)?, Stacks::collected(self.collector))),
         }
     }
 
     /// An error where two heaps cannot be compared: another build's stacks are others.
-    pub(crate) fn check_comparable(&self, base: Heap, later: Heap) -> Result<()> {
-        match base {
-            Heap::Earlier(..) => self.moments_and_stacks(base, later).map(drop),
+    pub(crate) fn check_comparable(&self, base: &Heap, later: &Heap) -> Result<()> {
+        match (base, later) {
+            (Heap::Earlier(base), Heap::Earlier(later)) => {
+                let (base, later) = (&base.head().text, &later.head().text);
+                if base.run == later.run { Ok(()) } else { check_build(base, later.build_id.as_ref()) }
+            }
+            (Heap::Earlier(base), _) => check_build(&base.head().text, own_build_id().as_ref()),
+            (_, Heap::Earlier(_)) => Err(Error::config("a snapshot of this run is no base for one of an earlier run")),
             _ => Ok(()),
         }
     }
 
     /// The heaps `base` and `later`, with stacks that have the same numbers in both.
     pub(super) fn moments_and_stacks(&self, base: Heap, later: Heap) -> Result<(Moment, Moment, Stacks)> {
-        let Heap::Earlier(base_run, base_selector) = base else {
-            if matches!(later, Heap::Earlier(..)) {
-                return Err(Error::config("a snapshot of this run is no base for one of an earlier run"));
+        self.check_comparable(&base, &later)?;
+        let EarlierHeap(mut base) = match base {
+            Heap::Earlier(base) => base,
+            base => {
+                let (base, later) = self.moments(base, later)?;
+                return Ok((base, later, Stacks::collected(self.collector)));
             }
-            let (base, later) = self.moments(base, later)?;
-            return Ok((base, later, Stacks::collected(self.collector)));
         };
-        let mut base = self.stored(base_run, base_selector)?;
-        let (later, stacks) = self.moment_and_stacks(later)?;
-        if later.run() == Some(base.head.text.run) {
-            // Of one run: the numbers are the same, and what is alive at both is known.
-            let Moment::Stored(later) = later else { return Err(Error::config("a moment without a run")) };
-            let (both, stacks) = (base.stacks.merged(&later.stacks), stacks_of(&later)?);
-            let interval = stacks.interval();
-            let tells_apart = later.told_apart.contains(&base.head.epoch) || later.head.epoch == base.head.epoch;
-            let is_backwards = base.told_apart.contains(&later.head.epoch);
-            let has_birthdays = stacks.has_birthdays() && (tells_apart || is_backwards);
-            let (mut base, mut later) = (Moment::Stored(Box::new(base)), Moment::Stored(later));
-            if !has_birthdays && stacks.has_birthdays() {
-                // The later one no longer told apart what was born before and after the base.
-                base.forget_births();
-                later = later.after_another_run();
+        let later = match later {
+            Heap::Earlier(EarlierHeap(later)) if later.head.text.run == base.head.text.run => {
+                return of_one_run(base, later);
             }
-            return Ok((base, later, Stacks::stored(Arc::new(both), interval, has_birthdays)));
-        }
-        self.check_build(&base, &later)?;
+            later => later,
+        };
+        let (later, stacks) = self.moment_and_stacks(later)?;
         let later = later.after_another_run();
         let interval = interval_of(&base)?;
         let added = renumber(&mut base, stacks.finder(), stacks.end());
-        Ok((Moment::Stored(Box::new(base)), later, stacks.and(added, interval)))
-    }
-
-    /// Two builds of a program have nothing in common that could be compared.
-    fn check_build(&self, base: &Stored, later: &Moment) -> Result<()> {
-        let program = match later {
-            Moment::Stored(stored) => stored.head.text.build_id.clone(),
-            _ => own_build_id(),
-        };
-        let text = &base.head.text;
-        if text.build_id.is_some() && text.build_id == program {
-            return Ok(());
-        }
-        let show = |id: &Option<crate::profile::BuildId>| id.as_ref().map_or("none".to_owned(), ToString::to_string);
-        Err(Error::config(format!(
-            "the program of run {} is another build, so its stacks cannot be compared: build id {} there, {} here; each can be \
-             looked at alone",
-            text.run,
-            show(&text.build_id),
-            show(&program)
-        )))
+        Ok((Moment::Stored(base), later, stacks.and(added, interval)))
     }
 }
 
+/// Of one run the numbers of stacks are the same, and what is alive at both moments is known.
+fn of_one_run(mut base: Box<Stored>, mut later: Box<Stored>) -> Result<(Moment, Moment, Stacks)> {
+    let interval = interval_of(&later)?;
+    let both = std::mem::take(&mut base.stacks).merged(std::mem::take(&mut later.stacks));
+    let is_told = later.head.text.has_birthdays;
+    let tells_apart = later.told_apart.contains(&base.head.epoch) || later.head.epoch == base.head.epoch;
+    let is_backwards = base.told_apart.contains(&later.head.epoch);
+    let has_birthdays = is_told && (tells_apart || is_backwards);
+    let (mut base, mut later) = (Moment::Stored(base), Moment::Stored(later));
+    if !has_birthdays && is_told {
+        // The later one no longer told apart what was born before and after the base.
+        base.forget_births();
+        later = later.after_another_run();
+    }
+    Ok((base, later, Stacks::stored(Arc::new(both), interval, has_birthdays)))
+}
+
+/// Two builds of a program have nothing in common that could be compared.
+fn check_build(base: &HeadText, later: Option<&BuildId>) -> Result<()> {
+    if base.build_id.is_some() && base.build_id.as_ref() == later {
+        return Ok(());
+    }
+    let show = |id: Option<&BuildId>| id.map_or("none".to_owned(), ToString::to_string);
+    Err(Error::config(format!(
+        "the program of run {} is another build, so its stacks cannot be compared: build id {} there, {} here; each can be \
+         looked at alone",
+        base.run,
+        show(base.build_id.as_ref()),
+        show(later)
+    )))
+}
+
 /// The build id of this program.
-fn own_build_id() -> Option<crate::profile::BuildId> {
+fn own_build_id() -> Option<BuildId> {
     let program = std::fs::read_link("/proc/self/exe").ok()?;
     let program = program.to_string_lossy();
     loaded_mappings().into_iter().find(|mapping| mapping.path == program)?.build_id
@@ -224,8 +333,10 @@ fn interval_of(stored: &Stored) -> Result<SampleInterval> {
     })
 }
 
-fn stacks_of(stored: &Stored) -> Result<Stacks> {
-    Ok(Stacks::stored(Arc::new(stored.stacks.clone()), interval_of(stored)?, stored.head.text.has_birthdays))
+/// Takes them out of it.
+fn stacks_of(stored: &mut Stored) -> Result<Stacks> {
+    let stacks = Arc::new(std::mem::take(&mut stored.stacks));
+    Ok(Stacks::stored(stacks, interval_of(stored)?, stored.head.text.has_birthdays))
 }
 
 impl Moment {

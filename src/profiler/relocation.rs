@@ -76,9 +76,10 @@ fn is_same_segment(one: &Mapping, other: &Mapping) -> bool {
 /// are not there numbers from `next` on. Returns these. All that is alive in it was born before the other run.
 pub(super) fn renumber(stored: &mut Stored, find: impl Fn(&[ReturnAddress]) -> Option<u32>, next: u32) -> StoredStacks {
     let mut added = StoredStacks::default();
-    let mut numbers: HashMap<u32, u32> = HashMap::with_capacity(stored.stacks.len());
+    let stacks = std::mem::take(&mut stored.stacks);
+    let mut numbers: HashMap<u32, u32> = HashMap::with_capacity(stacks.len());
     let mut next = next;
-    for (stack, frames) in stored.stacks.iter() {
+    for (stack, frames) in stacks.iter() {
         let number = find(frames).unwrap_or_else(|| {
             let number = next;
             next = next.saturating_add(1);
@@ -87,6 +88,7 @@ pub(super) fn renumber(stored: &mut Stored, find: impl Fn(&[ReturnAddress]) -> O
         });
         numbers.insert(stack, number);
     }
+    drop(stacks);
     let number = |stack: u32| numbers.get(&stack).copied();
     let mut rows: Vec<_> =
         stored.cohorts.rows().filter_map(|row| Some((number(row.stack)?, row.weight, row.objects))).collect();

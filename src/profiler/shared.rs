@@ -1,7 +1,6 @@
 //! What heapward's threads and its handles share.
 
 use std::collections::HashMap;
-use std::str::FromStr;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{SyncSender, TrySendError};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -11,11 +10,12 @@ use std::time::{Duration, Instant};
 use super::answer_room::{AnswerRoom, AnswerRooms};
 use super::growths::Growths;
 use super::monitoring::Monitoring;
+use super::reader::Reader;
 use super::render::Job;
 use super::slow::Operation;
 use super::status::Status;
 use super::watch::Command;
-use super::{Config, Disk, Gauges, LeakReport, Moment, Namer, Stacks, Story, View, Wanted};
+use super::{Config, Disk, EarlierHeap, Gauges, LeakReport, Moment, Namer, Stacks, Story, View, Wanted};
 use crate::alerts::Desk;
 use crate::analysis::growth::{Basis, Circumstances, Hindrance, LEAST_SNAPSHOTS};
 use crate::analysis::{HeapGrowth, series_of_all};
@@ -23,7 +23,7 @@ use crate::collect::{Collector, Source};
 use crate::error::{Error, ErrorKind, Result};
 use crate::policy::{Episodes, Naming};
 use crate::profile::{Address, CgroupMemory, Frame, Partial, Profile, Sums, Whole};
-use crate::snapshot::{History, RunSelector, Selector, Snapshot};
+use crate::snapshot::{History, Selector, Snapshot};
 use crate::system::{loaded_mappings, purge_decayed};
 
 /// So many snapshots are compared at most: what judging takes rises with the square of their number, and more than
@@ -31,31 +31,19 @@ use crate::system::{loaded_mappings, purge_decayed};
 pub(super) const COMPARED: usize = 64;
 
 /// What a profile is made of.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub(crate) enum Heap {
     /// The heap as it is now.
     Live,
     /// A snapshot that is kept.
     Kept(Selector),
-    /// A snapshot of an earlier run, on disk.
-    Earlier(RunSelector, Selector),
+    /// A snapshot of an earlier run, as it was read: whoever makes profiles waits for no disk.
+    Earlier(EarlierHeap),
 }
 
 impl From<Selector> for Heap {
     fn from(selector: Selector) -> Self {
         Self::Kept(selector)
-    }
-}
-
-impl FromStr for Heap {
-    type Err = Error;
-
-    /// As a [`Selector`], or `live`.
-    fn from_str(text: &str) -> Result<Self> {
-        match text {
-            "live" => Ok(Self::Live),
-            _ => text.parse().map(Self::Kept).map_err(|error| Error::config(format!("{error}, or here also `live`"))),
-        }
     }
 }
 
@@ -88,6 +76,8 @@ pub(crate) struct Shared {
     /// `None` where there are no alerts.
     pub(super) alerts: Option<Desk>,
     disk: Disk,
+    /// Reads what earlier runs left.
+    pub(super) reader: Arc<Reader>,
 }
 
 impl Shared {
@@ -118,6 +108,7 @@ impl Shared {
             asides: Mutex::new(Vec::new()),
             monitoring: Monitoring::new(&config),
             disk,
+            reader: Arc::default(),
             config,
             collector,
             commands,

@@ -37,11 +37,11 @@ impl Stacks {
 
     /// These, and `more` of another run, whose numbers begin at [`Stacks::end`].
     pub(super) fn and(self, more: StoredStacks, interval: SampleInterval) -> Self {
+        let first_stored = if self.collector.is_some() { self.end() } else { 0 };
         let stored = match self.collector {
             Some(_) => more,
-            None => self.stored.merged(&more),
+            None => Arc::unwrap_or_clone(self.stored).merged(more),
         };
-        let first_stored = if self.collector.is_some() { self.end() } else { 0 };
         // What the coarser one cannot see is not seen.
         let interval = if interval.bytes() > self.interval.bytes() { interval } else { self.interval };
         // Nothing is alive in two runs.

@@ -15,7 +15,7 @@ use crate::error::Result;
 /// The thread that writes snapshots.
 const DISK: &str = "heapward-disk";
 
-/// How long the end waits for it: a disk that does not answer must not keep a service from ending.
+/// How long the end waits for it and for the thread that reads: a disk that does not answer must not keep a service from ending.
 const DISK_PATIENCE: Duration = Duration::from_secs(5);
 
 /// The running threads. They end when told to; dropping this tells them and does not wait.
@@ -95,6 +95,7 @@ impl Workers {
         if let Some(alerts) = shared.alerts() {
             alerts.stop();
         }
+        shared.reader.stop();
         shared.disk().end();
         shared.disk().wake();
     }
@@ -104,6 +105,7 @@ impl Workers {
         // A forked child cannot know whether the list was locked.
         let asides = if self.shared.collector.is_quiet() { Vec::new() } else { self.shared.asides() };
         // The disk's last: it ends after the watcher, and has its own time for what is left.
+        let mut begun = None;
         self.threads.sort_by_key(|thread| thread.thread().name() == Some(DISK));
         for thread in asides.into_iter().chain(self.threads.drain(..)) {
             if self.shared.collector.is_quiet() {
@@ -111,19 +113,36 @@ impl Workers {
                 std::mem::forget(thread);
                 continue;
             }
-            if thread.thread().name() == Some(DISK) && !ends_within(&thread, DISK_PATIENCE) {
+            if thread.thread().name() == Some(DISK)
+                && !ends_within(&thread, *begun.get_or_insert_with(Instant::now), DISK_PATIENCE)
+            {
                 tracing::warn!("heapward: the disk does not answer; what it still has to write is left to it");
                 continue;
             }
             // A panic was reported when it happened.
             let _ = thread.join();
         }
+        self.join_reader(begun.unwrap_or_else(Instant::now));
+    }
+
+    fn join_reader(&self, begun: Instant) {
+        // In a forked child its lock may be held for ever.
+        if self.shared.collector.is_quiet() {
+            return;
+        }
+        let Some(thread) = self.shared.reader.thread() else { return };
+        if ends_within(&thread, begun, DISK_PATIENCE) {
+            let _ = thread.join();
+        } else {
+            tracing::warn!(
+                "heapward: the disk does not answer; the thread that reads what earlier runs left is left to it"
+            );
+        }
     }
 }
 
-/// Whether `thread` ends in that time.
-fn ends_within(thread: &JoinHandle<()>, patience: Duration) -> bool {
-    let begun = Instant::now();
+/// Whether `thread` ends in that time since the end `begun`.
+fn ends_within(thread: &JoinHandle<()>, begun: Instant, patience: Duration) -> bool {
     while !thread.is_finished() {
         if begun.elapsed() > patience {
             return false;
@@ -136,5 +155,22 @@ fn ends_within(thread: &JoinHandle<()>, patience: Duration) -> bool {
 impl Drop for Workers {
     fn drop(&mut self) {
         self.stop();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_end_waits_for_a_thread_that_hangs_no_longer_than_its_patience() {
+        let (disk, hangs) = std::sync::mpsc::channel::<()>();
+        let thread = std::thread::spawn(move || _ = hangs.recv());
+        assert!(!ends_within(&thread, Instant::now(), Duration::from_millis(5)));
+        drop(disk);
+        assert!(ends_within(&thread, Instant::now(), Duration::from_secs(60)));
+        // What is over is over, however late somebody asks.
+        assert!(ends_within(&thread, Instant::now(), Duration::ZERO));
+        thread.join().unwrap();
     }
 }

@@ -10,9 +10,11 @@ mod selector;
 
 pub use selector::Selector;
 
+#[cfg(test)]
+pub(crate) use file::decode;
 pub(crate) use file::{
     FileName, Head, HeadText, MOST_HEAD_BYTES, Packer, ReasonName, Stored, StoredStacks, TRAILER_BYTES, Trailer,
-    decode, read_head,
+    decode_within, read_head,
 };
 pub(crate) use heap_snapshot::Snapshot;
 pub(crate) use history::History;

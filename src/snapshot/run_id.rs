@@ -40,7 +40,7 @@ impl FromStr for RunId {
 pub(crate) enum RunSelector {
     /// The one of that id.
     Id(RunId),
-    /// The last one that ended before this one began.
+    /// The last one of this program that began before this one, is over and left snapshots.
     Previous,
 }
 

@@ -19,7 +19,7 @@ use super::file::{Put, Take, crc};
 use super::run_trail::{
     self, EPISODE_BYTES, READING_BYTES, RunEpisode, RunReading, TRAIL_BYTES, read_trail, write_episode,
 };
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::policy::{Certainty, EndOfRun, How};
 use crate::profile::{BuildId, Reading};
 
@@ -163,13 +163,16 @@ pub(crate) fn write_end(end: &EndOfRun) -> (Box<[u8; 1024]>, u64) {
 ///
 /// # Errors
 ///
-/// [`ErrorKind::Malformed`](crate::error::ErrorKind::Malformed) where its facts are damaged; a damaged record counts as none.
+/// [`ErrorKind::Malformed`] where its facts are damaged, [`ErrorKind::NewerFormat`] where a newer heapward wrote it; a damaged
+/// record counts as none.
 pub(crate) fn read_state(bytes: &[u8]) -> Result<RunState> {
     let cut =
         |expect| Err(Error::malformed(format!("at byte {}: the file ends here, and should at {expect}", bytes.len())));
     if bytes.len() < TRAIL {
+        check_version(&bytes[PART_HEAD.min(bytes.len())..])?;
         return cut(STATE_BYTES);
     }
+    check_version(&bytes[PART_HEAD..])?;
     let (version, facts) = facts(&mut content_of(bytes, FACTS)?)?;
     let expect = if version == VERSION { STATE_BYTES } else { TRAIL };
     if bytes.len() != expect {
@@ -213,10 +216,7 @@ fn facts(take: &mut Take<'_>) -> Result<(u32, RunFacts)> {
     }
     let version = match take.u32()? {
         known @ 1..=VERSION => known,
-        other => {
-            return Err(take
-                .wrong(format_args!("format version {other}, and this heapward reads versions 1 to {VERSION} alone")));
-        }
+        other => return Err(other_version(other)),
     };
     let facts = RunFacts {
         run: RunId { number: take.u32()?, random: take.u32()? },
@@ -231,6 +231,21 @@ fn facts(take: &mut Take<'_>) -> Result<(u32, RunFacts)> {
         oom_file_number: take.u64()?,
     };
     Ok((version, facts))
+}
+
+/// An error where `facts`, of a file of another size, begin as those of a newer version.
+fn check_version(facts: &[u8]) -> Result<()> {
+    let version =
+        facts.strip_prefix(&MAGIC).and_then(|rest| rest.first_chunk()).map(|version| u32::from_le_bytes(*version));
+    match version {
+        Some(version) if version > VERSION => Err(other_version(version)),
+        _ => Ok(()),
+    }
+}
+
+fn other_version(version: u32) -> Error {
+    let message = format!("format version {version}, and this heapward reads versions 1 to {VERSION}");
+    Error::new(if version > VERSION { ErrorKind::NewerFormat } else { ErrorKind::Malformed }, message)
 }
 
 fn record(take: &mut Take<'_>) -> Result<RunRecord> {
@@ -385,5 +400,28 @@ mod tests {
             damaged[at] ^= 16;
             assert_eq!(read_state(&damaged[..]).unwrap_err().to_string(), "at byte 0: the checksum is wrong", "{at}");
         }
+    }
+
+    #[test]
+    fn a_record_of_a_newer_heapward_is_told_from_a_damaged_one() {
+        let bytes = write_facts(&facts());
+        let version = |version: u32, len: usize| {
+            let mut bytes = bytes.to_vec();
+            bytes[PART_HEAD + 8..][..4].copy_from_slice(&version.to_le_bytes());
+            let checked = PART_HEAD + usize::from(u16::from_le_bytes([bytes[4], bytes[5]]));
+            let crc = crc(&bytes[4..checked]);
+            bytes[..4].copy_from_slice(&crc.to_le_bytes());
+            bytes.resize(len, 0);
+            read_state(&bytes).unwrap_err()
+        };
+        for len in [STATE_BYTES, STATE_BYTES + 1, 100] {
+            let newer = version(VERSION + 1, len);
+            assert_eq!(newer.kind(), ErrorKind::NewerFormat, "{len}");
+            let expect = format!("format version {}, and this heapward reads version {VERSION} alone", VERSION + 1);
+            assert_eq!(newer.to_string(), expect);
+            assert_eq!(version(0, len).kind(), ErrorKind::Malformed, "{len}");
+        }
+        assert_eq!(version(VERSION, 100).kind(), ErrorKind::Malformed);
+        assert_eq!(read_state(b"half").unwrap_err().kind(), ErrorKind::Malformed);
     }
 }

@@ -1,5 +1,6 @@
 //! What the kernel knows of how a process ended: kills for memory, by group and by process, and when it was booted itself.
 
+use std::collections::VecDeque;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read};
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
@@ -67,36 +68,45 @@ pub(crate) fn since_boot() -> Duration {
 /// Most of the kernel's log that is read: it is 16 MiB where somebody made it large.
 const MOST_RECORDS: usize = 200_000;
 
-/// The kernel's own words for having killed the process `pid` for memory, no earlier than `since` boot, if it has such and
-/// this user may read them.
-pub(crate) fn killed_by_kernel(pid: u32, since: Duration) -> Option<String> {
-    let log = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open("/dev/kmsg").ok()?;
+/// Process ids are used again: so many kills of one are told, the last ones.
+const MOST_KILLS: usize = 16;
+
+/// The kernel's own words for having killed a process `pid` for memory, each with its time since boot by the log's clock, the
+/// oldest first; none where this user may not read them. Which process of that id it was is for others to judge.
+pub(crate) fn kills_by_kernel(pid: u32) -> Vec<(Duration, String)> {
+    let mut found = VecDeque::new();
+    let log = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open("/dev/kmsg");
+    let Ok(log) = log else { return Vec::new() };
     let mut record = [0; 8192];
-    let mut found = None;
     for _ in 0..MOST_RECORDS {
         match (&log).read(&mut record) {
             Ok(0) => break,
-            Ok(len) => found = kill_of(&record[..len], pid, since).or(found),
+            Ok(len) => {
+                if let Some(kill) = kill_of(&record[..len], pid) {
+                    found.truncate(MOST_KILLS - 1);
+                    found.push_front(kill);
+                }
+            }
             // EPIPE: what comes next was overwritten meanwhile.
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(_) => break,
         }
     }
-    found
+    found.into_iter().rev().collect()
 }
 
 /// A record of `/dev/kmsg` (`Documentation/ABI/testing/dev-kmsg` of Linux): `6,339,5140900,-;text`, with the time in
 /// microseconds. The text is that of `__oom_kill_process` in mm/oom_kill.c.
-fn kill_of(record: &[u8], pid: u32, since: Duration) -> Option<String> {
+fn kill_of(record: &[u8], pid: u32) -> Option<(Duration, String)> {
     let line = record.split(|&byte| byte == b'\n').next()?;
     let line = std::str::from_utf8(line).ok()?;
     let (head, text) = line.split_once(';')?;
     let micros: u64 = head.split(',').nth(2)?.parse().ok()?;
     let (_, killed) = text.split_once("Killed process ")?;
     let (named, _) = killed.split_once(' ')?;
-    let is_it = named.parse() == Ok(pid) && Duration::from_micros(micros) >= since && text.contains("ut of memory");
-    is_it.then(|| text.chars().take(300).collect())
+    let is_it = named.parse() == Ok(pid) && text.contains("ut of memory");
+    is_it.then(|| (Duration::from_micros(micros), text.chars().take(300).collect()))
 }
 
 #[cfg(test)]
@@ -114,21 +124,15 @@ mod tests {
     }
 
     #[test]
-    fn the_kernels_words_are_of_that_process_and_that_time() {
+    fn the_kernels_words_are_of_that_process_with_their_time() {
         let record =
             b"3,1234,5000000,-;Memory cgroup out of memory: Killed process 4711 (leaky) total-vm:123kB\n SUB=x\n";
-        let check = |pid, since| kill_of(record, pid, Duration::from_secs(since)).is_some();
-        assert_eq!(
-            [check(4711, 4), check(4711, 5), check(4711, 6), check(471, 4), check(47110, 4)],
-            [true, true, false, false, false]
-        );
+        let check = |pid| kill_of(record, pid).map(|(at, _)| at);
+        assert_eq!([check(4711), check(471), check(47110)], [Some(Duration::from_secs(5)), None, None]);
         let whole = b"3,1,5000000,-;Out of memory: Killed process 4711 (leaky) total-vm:123kB";
-        assert_eq!(
-            kill_of(whole, 4711, Duration::ZERO).unwrap(),
-            "Out of memory: Killed process 4711 (leaky) total-vm:123kB"
-        );
+        assert_eq!(kill_of(whole, 4711).unwrap().1, "Out of memory: Killed process 4711 (leaky) total-vm:123kB");
         for other in ["", ";", "6,1,2,-;Killed process x", "6,1,2,-;somebody wrote Killed process 4711 (x)"] {
-            assert_eq!(kill_of(other.as_bytes(), 4711, Duration::ZERO), None, "{other}");
+            assert_eq!(kill_of(other.as_bytes(), 4711), None, "{other}");
         }
     }
 

@@ -5,7 +5,7 @@
 
 use std::fs::File;
 use std::io::{self, Read, Write};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
@@ -151,6 +151,31 @@ impl FolderFile {
         retry(|| fcntl_lock(self.descriptor.as_fd(), FlockOperation::NonBlockingLockExclusive)).is_ok()
     }
 
+    /// Whether another process has it locked. Takes no lock for that: two who ask at once see each other's question as nothing.
+    ///
+    /// # Errors
+    ///
+    /// Where locks are not known, as on a network filesystem without them.
+    pub(crate) fn is_locked(&self) -> io::Result<bool> {
+        // SAFETY: all zeros is a lock's description: of the whole file, as whence, start and length of zero say.
+        let mut lock: libc::flock = unsafe { std::mem::zeroed() };
+        // A lock of that kind would meet any other.
+        lock.l_type = libc::F_WRLCK as libc::c_short;
+        loop {
+            // SAFETY: the descriptor is open for as long as `self` lives, and F_GETLK writes into `lock` alone.
+            if unsafe { libc::fcntl(self.descriptor.as_raw_fd(), libc::F_GETLK, &mut lock) } == 0 {
+                return Ok(i32::from(lock.l_type) != libc::F_UNLCK);
+            }
+            let error = io::Error::last_os_error();
+            match error.raw_os_error() {
+                Some(libc::EINTR) => {}
+                // Some answer so where somebody has it.
+                Some(libc::EAGAIN | libc::EACCES) => return Ok(true),
+                _ => return Err(error),
+            }
+        }
+    }
+
     pub(crate) fn len(&self) -> io::Result<u64> {
         Ok(u64::try_from(fstat(&self.descriptor)?.st_size).unwrap_or(0))
     }
@@ -261,6 +286,58 @@ mod tests {
         assert!(!folder.is_in_place());
         folder.create("file").unwrap();
         assert!(below.path().join("away/file").exists() && !path.join("file").exists());
+    }
+
+    /// Locks are those of processes, so somebody else is a child. It allocates nothing and calls nothing but the system.
+    #[test]
+    fn asking_whether_somebody_has_a_file_locked_locks_nothing() {
+        let below = tempfile::tempdir().unwrap();
+        let folder = Folder::open_or_make(below.path()).unwrap();
+        let file = folder.create("file").unwrap();
+        assert!(!file.is_locked().unwrap());
+        // Reading is enough.
+        assert!(!folder.open_file("file", false).unwrap().is_locked().unwrap());
+        let is_locked_elsewhere = |file: &FolderFile| {
+            // SAFETY: the child makes two system calls.
+            match unsafe { libc::fork() } {
+                0 => {
+                    let code = file.is_locked().map_or(2, i32::from);
+                    // SAFETY: ends this process and nothing else.
+                    unsafe { libc::_exit(code) }
+                }
+                child => {
+                    let mut status = 0;
+                    // SAFETY: waits for the child of above, which is there until then.
+                    assert_eq!(unsafe { libc::waitpid(child, &mut status, 0) }, child);
+                    assert!(libc::WIFEXITED(status));
+                    libc::WEXITSTATUS(status)
+                }
+            }
+        };
+        // This process asked, and holds nothing.
+        assert_eq!(is_locked_elsewhere(&file), 0);
+        assert!(file.lock());
+        assert_eq!(is_locked_elsewhere(&file), 1);
+        // Its own lock is nothing to itself.
+        assert!(!file.is_locked().unwrap());
+        drop(file);
+        let file = folder.open_file("file", false).unwrap();
+        assert_eq!(is_locked_elsewhere(&file), 0);
+    }
+
+    /// Opening either for reading would wait for somebody who writes.
+    #[test]
+    fn what_is_no_file_is_refused_at_once() {
+        let below = tempfile::tempdir().unwrap();
+        let folder = Folder::open_or_make(below.path()).unwrap();
+        rustix::fs::mkfifoat(&folder.descriptor, "pipe", FILE_MODE).unwrap();
+        folder.make_folder("folder").unwrap();
+        for name in ["pipe", "folder"] {
+            for is_written in [false, true] {
+                assert!(folder.open_file(name, is_written).is_err(), "{name}");
+            }
+            assert!(folder.size_and_age(name).is_err(), "{name}");
+        }
     }
 
     #[test]

@@ -38,7 +38,7 @@ pub(crate) use clock::{CoarseClock, process_cpu_time};
 #[cfg(feature = "cpu")]
 pub(crate) use cpu::{CpuSampling, CpuStack, HERTZ};
 pub(crate) use dump::dump_heap_v2;
-pub(crate) use end_of_run::{OomCounter, boot_id, killed_by_kernel, since_boot};
+pub(crate) use end_of_run::{OomCounter, boot_id, kills_by_kernel, since_boot};
 pub(crate) use errno::keep_errno;
 pub(crate) use folder::{Folder, FolderFile};
 pub(crate) use fork::{ForkMark, close_in_child};

@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::noted::{NotedEpisode, NotedReading};
 use super::{Memory, time};
 use crate::analysis::Amount;
-use crate::profiler::{DiskFigures, EarlierSnapshot, RunOnDisk, SetAside, Shared, Survey};
+use crate::profiler::{DiskFigures, EarlierRun, EarlierSnapshot, RunOnDisk, SetAside, Shared, Survey, Unreadable};
 use crate::snapshot::RunState;
 
 /// `GET /api/runs`
@@ -19,8 +19,10 @@ pub(in crate::http) struct RunList {
     previous: Option<String>,
     /// The oldest first, this one excepted.
     runs: Vec<RunEntry>,
+    /// Records that a newer heapward wrote and this one cannot read: they are left where they are.
+    unreadable: Vec<FileEntry>,
     /// Files that could not be read, and why.
-    set_aside: Vec<SetAsideEntry>,
+    set_aside: Vec<FileEntry>,
     /// Why snapshots cannot be written at the moment.
     error: Option<String>,
 }
@@ -70,7 +72,7 @@ struct LastSnapshot {
 }
 
 #[derive(Serialize)]
-struct SetAsideEntry {
+struct FileEntry {
     file: String,
     reason: Option<String>,
 }
@@ -80,15 +82,22 @@ impl RunList {
         let disk = shared.disk();
         let previous = survey.as_ref().and_then(Survey::previous).map(|run| run.id.to_string());
         let survey = survey.unwrap_or_default();
-        let set_aside = |SetAside { file, reason }| SetAsideEntry { file, reason };
+        let set_aside = |SetAside { file, reason }| FileEntry { file, reason };
         Self {
             folder: disk.folder().map_or(String::new(), |folder| folder.display().to_string()),
             run: disk.run().map(|run| run.to_string()),
             previous,
             runs: survey.runs.into_iter().map(RunEntry::of).collect(),
+            unreadable: FileEntry::of_all(survey.unreadable),
             set_aside: survey.set_aside.into_iter().map(set_aside).collect(),
             error: disk.error(),
         }
+    }
+}
+
+impl FileEntry {
+    fn of_all(files: Vec<Unreadable>) -> Vec<Self> {
+        files.into_iter().map(|Unreadable { file, reason }| Self { file, reason: Some(reason) }).collect()
     }
 }
 
@@ -129,6 +138,8 @@ impl RunEntry {
 pub(in crate::http) struct EarlierList {
     run: RunEntry,
     snapshots: Vec<EarlierEntry>,
+    /// Snapshots that a newer heapward wrote and this one cannot read.
+    unreadable: Vec<FileEntry>,
     /// The first that is kept.
     baseline: Option<u64>,
     /// The one with the highest RSS.
@@ -175,10 +186,12 @@ pub(in crate::http) struct EarlierEntry {
 }
 
 impl EarlierList {
-    pub(in crate::http) fn of(run: RunOnDisk, snapshots: Vec<EarlierSnapshot>) -> Self {
+    pub(in crate::http) fn of(run: EarlierRun) -> Self {
+        let EarlierRun { run, snapshots, unreadable } = run;
         let highest = snapshots.iter().rev().max_by_key(|snapshot| snapshot.head.reading.process.rss);
         Self {
             run: RunEntry::of(run),
+            unreadable: FileEntry::of_all(unreadable),
             baseline: snapshots.first().map(|snapshot| snapshot.head.id),
             peak: highest.map(|snapshot| snapshot.head.id),
             snapshots: snapshots.into_iter().map(EarlierEntry::of).collect(),
@@ -240,6 +253,8 @@ pub(super) struct DiskReport {
     bytes: u64,
     removed: u64,
     set_aside: u64,
+    /// Of these, removed to keep within the bounds for them.
+    set_aside_removed: u64,
     last_write_time: Option<String>,
     failing: bool,
     error: Option<String>,
@@ -251,8 +266,18 @@ impl DiskReport {
         let disk = shared.disk();
         let folder = disk.folder()?.display().to_string();
         let figures = disk.figures();
-        let DiskFigures { writes, failures, skipped, removed, set_aside, snapshots, bytes, last_write, is_failing } =
-            figures;
+        let DiskFigures {
+            writes,
+            failures,
+            skipped,
+            removed,
+            set_aside,
+            set_aside_removed,
+            snapshots,
+            bytes,
+            last_write,
+            is_failing,
+        } = figures;
         Some(Self {
             folder,
             run: disk.run().map(|run| run.to_string()),
@@ -263,6 +288,7 @@ impl DiskReport {
             bytes,
             removed,
             set_aside,
+            set_aside_removed,
             last_write_time: last_write.map(time),
             failing: is_failing,
             error: disk.error(),

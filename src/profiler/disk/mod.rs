@@ -15,7 +15,7 @@ use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, SystemTime};
 
 pub(crate) use self::set_aside::SetAside;
-pub(crate) use self::survey::{RunOnDisk, Survey};
+pub(crate) use self::survey::{RunOnDisk, Survey, Unreadable};
 use super::{DEFAULT_PROFILES_DIR, ProfilesDir, Shared};
 use crate::error::{Error, ErrorKind, Result};
 use crate::policy::How;
@@ -82,6 +82,7 @@ struct Figures {
     skipped: AtomicU64,
     removed: AtomicU64,
     set_aside: AtomicU64,
+    set_aside_removed: AtomicU64,
     snapshots: AtomicU64,
     bytes: AtomicU64,
     last_write_millis: AtomicU64,
@@ -101,6 +102,8 @@ pub(crate) struct DiskFigures {
     pub(crate) removed: u64,
     /// Files set aside because they are damaged.
     pub(crate) set_aside: u64,
+    /// Of these, files removed to keep within the bounds for them.
+    pub(crate) set_aside_removed: u64,
     /// Snapshots in the folder, those of other runs that go on excepted.
     pub(crate) snapshots: u64,
     /// Their bytes.
@@ -203,6 +206,7 @@ impl Disk {
             skipped: get(&figures.skipped),
             removed: get(&figures.removed),
             set_aside: get(&figures.set_aside),
+            set_aside_removed: get(&figures.set_aside_removed),
             snapshots: get(&figures.snapshots),
             bytes: get(&figures.bytes),
             last_write: (millis > 0).then(|| SystemTime::UNIX_EPOCH + Duration::from_millis(millis)),

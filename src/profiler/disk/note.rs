@@ -81,6 +81,8 @@ impl Note {
         self.last.number += 1;
         let mut buffer = [0; 512];
         let at = write_record(&self.last, &mut buffer);
+        // Again: whoever in this process opened and closed the file, as one who copies the folder, took the lock off it.
+        self.file.lock();
         self.file.write_at(&buffer, at)
     }
 

@@ -7,7 +7,7 @@ use std::time::SystemTime;
 use super::super::{ProcessReading, Shared};
 use super::Disk;
 use super::note::Note;
-use super::survey::{FileOnDisk, Survey, check_ends};
+use super::survey::{FileOnDisk, Survey, check_ends, own_program};
 use crate::collect::Source;
 use crate::error::ErrorKind;
 use crate::policy::{DiskRetention, MOST_EPISODES, OnDisk, Owner};
@@ -44,7 +44,7 @@ pub(super) struct Store {
     oom: Option<OomCounter>,
     /// Those of ended runs, then this one's, each oldest first.
     files: Vec<FileOnDisk>,
-    /// The run whose files are the last before this one's.
+    /// As [`Survey::previous`].
     previous: Option<RunId>,
     /// Ended runs that left a record.
     notes: Vec<RunId>,
@@ -58,8 +58,7 @@ pub(super) struct Store {
 
 impl Store {
     pub(super) fn new(shared: &Shared) -> Self {
-        let program = std::fs::read_link("/proc/self/exe");
-        let program = program.map_or_else(|_| String::new(), |path| path.to_string_lossy().into_owned());
+        let program = own_program();
         let build_id = program_build_id(&loaded_mappings(), &program);
         let collector = shared.collector();
         let oom = CgroupReader::discover(std::path::Path::new("/")).oom_file().and_then(|path| OomCounter::open(&path));
@@ -122,7 +121,7 @@ impl Store {
         }
         self.folder = None;
         let folder = if may_make { Folder::open_or_make(path)? } else { Folder::open(path)? };
-        let mut survey = Survey::of(&folder, disk.run())?;
+        let mut survey = Survey::of(&folder, || disk.run())?;
         let run = *disk.run.get_or_init(|| RunId { number: survey.next_number(), ..self.facts.run });
         (self.facts.run, self.text.run) = (run, run);
         self.temporary = format!(".{run}.tmp");
@@ -135,8 +134,7 @@ impl Store {
         for (name, reason) in survey.damaged.drain(..) {
             disk.set_aside(&folder, &name, &reason);
         }
-        self.previous =
-            survey.runs.iter().rev().find(|run| !run.is_running() && !run.files.is_empty()).map(|run| run.id);
+        self.previous = survey.previous().map(|run| run.id);
         self.notes =
             survey.runs.iter().filter(|run| !run.is_running() && run.state.is_some()).map(|run| run.id).collect();
         self.files.clear();

@@ -7,7 +7,7 @@ use flate2::read::DeflateDecoder;
 use super::head::{self, Head};
 use super::stored::{Stored, StoredStacks};
 use super::{END_MAGIC, FIGURES, MOST_FRAMES, TRAILER_BYTES, section, unzigzag};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::profile::{BuildId, ByteSize, Cohorts, Mapping, PackedTotals, ReturnAddress, Sums, leb128};
 
 /// What one file may make us hold: a floor, as small files of much that is alike are fine, and more for larger ones up to a
@@ -61,12 +61,18 @@ pub(crate) fn read_head(bytes: &[u8]) -> Result<(Head, usize)> {
     head::read(bytes)
 }
 
-/// The snapshot in `bytes`, a whole file.
+/// As [`decode_within`], with room for all that such a file may take.
+#[cfg(test)]
+pub(crate) fn decode(bytes: &[u8]) -> Result<Stored> {
+    decode_within(bytes, None)
+}
+
+/// The snapshot in `bytes`, a whole file, of which no more is held than there is `room` for.
 ///
 /// # Errors
 ///
-/// [`ErrorKind::Malformed`](crate::error::ErrorKind::Malformed), with the place and what is wrong there.
-pub(crate) fn decode(bytes: &[u8]) -> Result<Stored> {
+/// [`ErrorKind::Malformed`], with the place and what is wrong there; [`ErrorKind::Busy`] where there is not enough room.
+pub(crate) fn decode_within(bytes: &[u8], room: Option<u64>) -> Result<Stored> {
     let (head, start) = head::read(bytes)?;
     let end = bytes.len().saturating_sub(TRAILER_BYTES).max(start);
     let trailer = Trailer::read(&bytes[end..], start, bytes.len() as u64)?;
@@ -74,7 +80,7 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<Stored> {
     if head::crc(&bytes[start..end]) != trailer.crc {
         return Err(Error::malformed(format!("at byte {start}: the checksum of the body that begins here is wrong")));
     }
-    let mut body = Body::new(&bytes[start..end], trailer.plain);
+    let mut body = Body::new(&bytes[start..end], trailer.plain, room);
     let mappings = body.mappings()?;
     let told_apart = body.list(section::TOLD_APART, |body| body.u32())?;
     let weights = body.list(section::WEIGHTS, Body::sums)?;
@@ -147,11 +153,14 @@ struct Body<'b> {
     most: u64,
     left: u64,
     whole: u64,
+    /// Whether that is what there is room for, and not what such a file may take.
+    is_room: bool,
 }
 
 impl<'b> Body<'b> {
-    fn new(packed: &'b [u8], most: u64) -> Self {
-        let whole = (packed.len() as u64).saturating_mul(BUDGET_PER_BYTE).clamp(BUDGET_FLOOR, BUDGET_CEILING);
+    fn new(packed: &'b [u8], most: u64, room: Option<u64>) -> Self {
+        let budget = (packed.len() as u64).saturating_mul(BUDGET_PER_BYTE).clamp(BUDGET_FLOOR, BUDGET_CEILING);
+        let whole = room.map_or(budget, |room| room.min(budget));
         Self {
             source: DeflateDecoder::new(packed),
             chunk: vec![0; 32 << 10].into(),
@@ -161,6 +170,7 @@ impl<'b> Body<'b> {
             most,
             left: whole,
             whole,
+            is_room: whole < budget,
         }
     }
 
@@ -178,6 +188,13 @@ impl<'b> Body<'b> {
             Some(left) => {
                 self.left = left;
                 Ok(())
+            }
+            None if self.is_room => {
+                let room = ByteSize::bytes(self.whole);
+                let message = format!(
+                    "the snapshot was not read: it takes more than {room}, which is all that there is room for"
+                );
+                Err(Error::new(ErrorKind::Busy, message))
             }
             None => {
                 let most = ByteSize::bytes(self.whole);

@@ -7,7 +7,7 @@ use flate2::Crc;
 
 use super::fields::{Put, Take};
 use super::{MAGIC, MOST_HEAD_BYTES, PREFIX_BYTES, VERSION};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::profile::{BuildId, Gaps, Partial, Reading, Sums, Totals};
 use crate::snapshot::{RunId, Snapshot};
 
@@ -113,7 +113,8 @@ pub(super) fn read(bytes: &[u8]) -> Result<(Head, usize)> {
         VERSION => {}
         other => {
             let message = format!("at byte 8: format version {other}, and this heapward reads version {VERSION} alone");
-            return Err(Error::malformed(message));
+            let kind = if other > VERSION { ErrorKind::NewerFormat } else { ErrorKind::Malformed };
+            return Err(Error::new(kind, message));
         }
     }
     let len = take.u32()? as usize;

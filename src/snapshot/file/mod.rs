@@ -19,7 +19,9 @@ mod head;
 mod name;
 mod stored;
 
-pub(crate) use decode::{Trailer, decode, read_head};
+#[cfg(test)]
+pub(crate) use decode::decode;
+pub(crate) use decode::{Trailer, decode_within, read_head};
 pub(crate) use encode::Packer;
 pub(crate) use fields::{Put, Take};
 pub(crate) use head::{Head, HeadText, crc};

@@ -69,8 +69,19 @@ impl StoredStacks {
         self.iter().map(|(stack, frames)| (frames, stack)).collect()
     }
 
-    /// These, and those of `other` that are not among them; a number means the same in both.
-    pub(crate) fn merged(&self, other: &Self) -> Self {
+    /// These, and those of `other` that are not among them; a number means the same in both. Where one has all of the other, or
+    /// begins where the other ends, nothing is copied beside it.
+    pub(crate) fn merged(mut self, other: Self) -> Self {
+        if other.has_all_of(&self) {
+            return other;
+        }
+        if self.has_all_of(&other) {
+            return self;
+        }
+        if self.last() < other.ends.first().map(|end| end.0) {
+            other.iter().for_each(|(stack, frames)| self.push(stack, frames.iter().copied()));
+            return self;
+        }
         let mut all = Self {
             ends: Vec::with_capacity(self.ends.len().max(other.ends.len())),
             frames: Vec::with_capacity(self.frames.len().max(other.frames.len())),
@@ -84,5 +95,38 @@ impl StoredStacks {
             }
         }
         all
+    }
+
+    fn has_all_of(&self, other: &Self) -> bool {
+        let has = |stack: u32| self.ends.binary_search_by_key(&stack, |end| end.0).is_ok();
+        self.len() >= other.len() && other.ends.iter().all(|end| has(end.0))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stacks_of_two_are_merged_whichever_has_more() {
+        let of = |stacks: &[u32]| {
+            let mut these = StoredStacks::default();
+            stacks
+                .iter()
+                .for_each(|stack| these.push(*stack, (0..*stack % 3).map(|at| ReturnAddress((*stack + at).into()))));
+            these
+        };
+        let merged = |one: &[u32], other: &[u32]| {
+            let merged = of(one).merged(of(other));
+            let frames = |stack| of(&[stack]).frames(stack).to_vec();
+            assert!(merged.iter().all(|(stack, found)| found == frames(stack)), "{merged:?}");
+            merged.iter().map(|(stack, _)| stack).collect::<Vec<_>>()
+        };
+        assert_eq!(merged(&[1, 5], &[1, 2, 5]), [1, 2, 5]);
+        assert_eq!(merged(&[1, 2, 5], &[2, 5]), [1, 2, 5]);
+        assert_eq!(merged(&[1, 2], &[4, 5]), [1, 2, 4, 5]);
+        assert_eq!(merged(&[4, 5], &[1, 2]), [1, 2, 4, 5]);
+        assert_eq!(merged(&[1, 4, 7], &[2, 4, 8]), [1, 2, 4, 7, 8]);
+        assert_eq!((merged(&[], &[3]), merged(&[3], &[])), (vec![3], vec![3]));
     }
 }

@@ -1,6 +1,7 @@
 use std::time::{Duration, SystemTime};
 
 use super::*;
+use crate::error::ErrorKind;
 use crate::policy::Reason;
 use crate::profile::{
     AllocatorMemory, BuildId, Cohort, Cohorts, Gaps, Mapping, PackedTotals, Partial, ReturnAddress, SampleInterval,
@@ -141,8 +142,33 @@ fn damage_is_told_with_its_place() {
     }
     let mut future = bytes.clone();
     future[8] = 2;
-    let error = decode(&future).unwrap_err().to_string();
-    assert_eq!(error, "at byte 8: format version 2, and this heapward reads version 1 alone");
+    let error = decode(&future).unwrap_err();
+    assert_eq!(error.to_string(), "at byte 8: format version 2, and this heapward reads version 1 alone");
+    // Nothing is wrong with it.
+    assert_eq!(error.kind(), ErrorKind::NewerFormat);
+    future[8] = 0;
+    assert_eq!(decode(&future).unwrap_err().kind(), ErrorKind::Malformed);
+}
+
+/// A service near its limit is not ended by looking at what an earlier run left.
+#[test]
+fn no_more_is_held_than_there_is_room_for_and_that_is_no_damage() {
+    let bytes = encoded(&snapshot(20_000));
+    let fits = |room: u64| match decode_within(&bytes, Some(room)) {
+        Ok(_) => true,
+        Err(error) => {
+            assert_eq!(error.kind(), ErrorKind::Busy, "{error}");
+            false
+        }
+    };
+    assert!(fits(bytes.len() as u64 * 32), "what is asked for before");
+    let (mut low, mut high) = (0, bytes.len() as u64 * 32);
+    while high - low > 1 << 10 {
+        let middle = low.midpoint(high);
+        if fits(middle) { high = middle } else { low = middle }
+    }
+    println!("{} bytes on disk take {high} at most", bytes.len());
+    assert!(low > bytes.len() as u64, "{low}");
 }
 
 /// Bodies that a checksum cannot refuse, as somebody made them.
