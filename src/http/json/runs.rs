@@ -2,7 +2,8 @@
 
 use serde::Serialize;
 
-use super::{Memory, time};
+use super::memory::Memory;
+use super::time;
 use crate::analysis::Amount;
 use crate::profiler::{DiskFigures, EarlierSnapshot, RunOnDisk, SetAside, Shared, Survey};
 use crate::snapshot::RunState;
