@@ -241,8 +241,10 @@ fn a_walk_is_told_again_for_a_second(client: &Client) {
     let is_late = begun.elapsed() > Duration::from_millis(600);
     assert!(again == first && age > first_age || is_late, "{age} {again} after {first_age} {first}");
     wait_for("the next walk", || {
+        let begun = Instant::now();
         let (age, duration) = walk();
-        assert!(age < 1.5, "{age}");
+        // When it was taken; until it is told, a busy machine may take its time.
+        assert!(age < 1.0 + begun.elapsed().as_secs_f64(), "{age}");
         (duration != first).then_some(())
     });
 }
