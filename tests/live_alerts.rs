@@ -55,6 +55,8 @@ fn one_episode_is_one_alert() {
     let (webhook, alertmanager) = (Server::answering(OK), Server::answering(OK));
     let profiler = builder()
         .rss_threshold(ByteSize::mib(300))
+        // At 20 a second, the one that an alert names would soon be given up, before anybody has looked at it.
+        .history(1000)
         .alert_threshold(THRESHOLD)
         .alert_webhook(&format!("http://{}/hook", webhook.address))
         .alertmanager(&format!("http://{}", alertmanager.address))
@@ -119,7 +121,9 @@ fn one_episode_is_one_alert() {
     let bodies: Vec<Value> = webhook.requests().iter().map(|request| json(request)).collect();
     assert!(bodies.iter().all(|body| body["id"] == told["id"]), "{bodies:#?}");
     assert_eq!(bodies.iter().filter(|body| body["change"] == "opened").count(), 1);
-    assert!(bodies.len() <= 4, "{bodies:#?}");
+    assert_eq!(bodies.iter().filter(|body| body["change"] == "resolved").count(), 1);
+    // What was found out later, and a severity that was raised, which is a matter of how much memory there is.
+    assert!(bodies.len() <= 8, "{bodies:#?}");
     let report = profiler.alerts().unwrap().unwrap();
     assert_eq!((report.last.len(), report.last[0].change), (1, AlertChange::Resolved));
     assert_eq!(deliveries(&profiler, "webhook").to, Some(format!("http://{}", webhook.address)));
