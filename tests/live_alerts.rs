@@ -55,6 +55,8 @@ fn one_episode_is_one_alert() {
     let (webhook, alertmanager) = (Server::answering(OK), Server::answering(OK));
     let profiler = builder()
         .rss_threshold(ByteSize::mib(300))
+        // At 20 a second, the one that an alert names would soon be given up, before anybody has looked at it.
+        .history(1000)
         .alert_threshold(THRESHOLD)
         .alert_webhook(&format!("http://{}/hook", webhook.address))
         .alertmanager(&format!("http://{}", alertmanager.address))
@@ -203,7 +205,8 @@ fn receivers_hold_nobody_up() {
             .start()
             .unwrap();
         let client = Client::Tcp(profiler.address().unwrap());
-        let polls = || client.get("/api/memory").expect(200).json()["watcher"]["polls"].as_u64().unwrap();
+        let watcher = || client.get("/api/memory").expect(200).json()["watcher"].clone();
+        let polls = |watcher: &Value| watcher["polls"].as_u64().unwrap();
         wait_for("the other receiver's copy", || good.requests().first().cloned());
         let first = wait_for(what, || {
             let webhook = deliveries(&profiler, "webhook");
@@ -212,14 +215,19 @@ fn receivers_hold_nobody_up() {
         // That it began, and what is behind it.
         assert!(first.sent <= 2, "{what}: {first:?}");
 
-        let (begun, from) = (Instant::now(), polls());
+        let (begun, from) = (Instant::now(), polls(&watcher()));
         let mut highest = 0;
+        // Not how long all take, which is a matter of how busy the machine is: a watcher that waited for a receiver would miss
+        // its polls for as long as that may take, which is two seconds for a body that drips, and ten for the others.
+        let mut longest: f64 = 0.0;
         wait_for("two hundred polls", || {
             highest = highest.max(rss());
-            (polls() >= from + 200).then_some(())
+            let watcher = watcher();
+            longest = longest.max(watcher["heartbeat_age_seconds"].as_f64().unwrap());
+            (polls(&watcher) >= from + 200).then_some(())
         });
         let took = begun.elapsed();
-        assert!(took < 5 * 200 * POLL, "{what}: 200 polls took {took:?}");
+        assert!(longest < 1.8, "{what}: no poll for {longest} s");
         let outcome = wait_for(what, || {
             highest = highest.max(rss());
             let webhook = deliveries(&profiler, "webhook");
@@ -241,7 +249,10 @@ fn receivers_hold_nobody_up() {
 
 fn off_is_off() {
     let profiler = Builder::alert_threshold(builder(), ByteSize::bytes(1)).start().unwrap();
-    assert!(common_http::heapward_threads().contains(&"heapward-alerts".to_owned()));
+    // It gives itself its name, when it begins.
+    wait_for("the thread of alerts", || {
+        common_http::thread_names().contains(&"heapward-alerts".to_owned()).then_some(())
+    });
     profiler.shutdown();
     // SAFETY: no other thread of this process reads the environment now.
     unsafe { std::env::set_var("HEAPWARD_ALERT_THRESHOLD", "off") };

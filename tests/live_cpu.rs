@@ -41,7 +41,12 @@ fn cpu_and_heap_are_profiled_at_once() {
         let status = with_libgccs.env("HEAPWARD_UNWINDER", "jemalloc").status().unwrap();
         assert!(status.success(), "with libgcc's unwinder");
     }
-    let profiler = Profiler::builder().listen("127.0.0.1:0").rss_threshold(ByteSize::gib(1 << 20)).start().unwrap();
+    let profiler = Profiler::builder()
+        .profiles_dir("off")
+        .listen("127.0.0.1:0")
+        .rss_threshold(ByteSize::gib(1 << 20))
+        .start()
+        .unwrap();
     let client = Client::Tcp(profiler.address().unwrap());
     let stop = Arc::new(AtomicBool::new(false));
     let busy: Vec<_> = (0..4)
@@ -115,6 +120,7 @@ fn cpu_and_heap_are_profiled_at_once() {
 
     // Without names, it says so, and the signal's own frames are not in it all the same.
     let profiler = Profiler::builder()
+        .profiles_dir("off")
         .listen("127.0.0.1:0")
         .rss_threshold(ByteSize::gib(1 << 20))
         .symbolize(heapward::Symbolize::Never)

@@ -36,6 +36,7 @@ fn recurse(depth: usize) -> Blocks {
 #[test]
 fn a_diff_says_what_changed_and_how_sure_it_is() {
     let profiler = Profiler::builder()
+        .profiles_dir("off")
         .listen("127.0.0.1:0")
         .poll_interval(Duration::from_millis(50))
         // Only snapshots that are asked for.

@@ -105,6 +105,7 @@ fn runs_are_told_with_their_ends(profiler: &Profiler) {
         assert_eq!(run["snapshots"], 2);
         assert_eq!((&run["last_snapshot"]["id"], &run["last_snapshot"]["reason"]), (&2.into(), &"requested".into()));
         assert!(run["last_reading"]["rss_bytes"].as_u64().unwrap() > 1 << 20, "{run}");
+        assert!(run["last_reading"]["system"]["total_bytes"].as_u64().unwrap() > 1 << 20, "{run}");
         assert!(run["build_id"].is_string() && run["pid"].is_u64(), "{run}");
         assert_eq!(run["heapward_version"], env!("CARGO_PKG_VERSION"));
     }

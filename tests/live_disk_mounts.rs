@@ -7,16 +7,19 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use common_disk::{SHORT, disk, get, writing_to};
+use common_disk::{SHORT, disk, get, needs, writing_to};
 use common_http::wait_for;
 use heapward::{ByteSize, Profiler};
 
 heapward::install!("lg_prof_sample:12");
 
 #[test]
-#[ignore = "root mounts filesystems that fail, with mount(8)"]
+#[ignore = "needs root and mount(8); is skipped with a word without"]
 fn real_filesystems_fail_and_work_again() {
     let below = tempfile::tempdir().unwrap();
+    if let Err(why) = needs::mounting(below.path()) {
+        return needs::skip("real_filesystems_fail_and_work_again", &why);
+    }
     // Full: 64 KiB hold some snapshots and not many.
     fails(below.path(), "full", &["-t", "tmpfs", "-o", "size=64k,mode=700", "tmpfs"], "No space left on device");
     fails(below.path(), "denied", &["--bind", "/sys/kernel"], "Permission denied");

@@ -8,7 +8,7 @@ use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use common_disk::{Service, folder, get, leak_sessions, role, say, writing_to};
+use common_disk::{Service, folder, get, leak_sessions, needs, role, say, writing_to};
 use common_http::{ask, wait_for};
 use heapward::ByteSize;
 
@@ -23,15 +23,7 @@ struct Group {
 }
 
 impl Group {
-    fn make() -> Self {
-        let controllers = std::fs::read_to_string("/proc/self/cgroup").unwrap();
-        let of_memory = |line: &str| {
-            let mut fields = line.splitn(3, ':');
-            let names = fields.nth(1)?.split(',').any(|name| name == "memory");
-            names.then(|| fields.next().unwrap().to_owned())
-        };
-        let own = controllers.lines().find_map(of_memory).expect("cgroup v1 with a memory controller");
-        let parent = Path::new("/sys/fs/cgroup/memory").join(own.trim_start_matches('/'));
+    fn make(parent: &Path) -> Self {
         let folder = parent.join(format!("heapward-test-{}", std::process::id()));
         std::fs::create_dir(&folder).expect("root may make a memory group");
         let group = Self { folder };
@@ -54,14 +46,18 @@ impl Drop for Group {
 }
 
 #[test]
-#[ignore = "root makes a memory group of cgroup v1"]
+#[ignore = "needs root and a memory controller of cgroup v1; is skipped with a word without"]
 fn a_service_that_the_kernel_kills_leaves_its_evidence() {
     if role().is_some() {
         return serve();
     }
+    let parent = match needs::memory_group() {
+        Ok(parent) => parent,
+        Err(why) => return needs::skip(TEST, &why),
+    };
     let below = tempfile::tempdir().unwrap();
     let folder = below.path().join("profiles");
-    let group = Group::make();
+    let group = Group::make(&parent);
     let tasks = group.folder.join("cgroup.procs");
     let service = Service::start_with(TEST, "service", &folder, |command| {
         let join = move || std::fs::write(&tasks, std::process::id().to_string());

@@ -14,7 +14,7 @@ fn a_child_is_refused_without_hooks_too() {
     fail_fast();
     // SAFETY: the only other thread is the harness's, which is waiting for this one.
     unsafe { std::env::set_var("HEAPWARD_COLLECTOR", "dump") };
-    let profiler = Profiler::builder().listen("off").start().unwrap();
+    let profiler = Profiler::builder().profiles_dir("off").listen("off").start().unwrap();
     assert!(profiler.snapshot().is_ok());
     let begun = Instant::now();
     let child = fork(|| match profiler.snapshot().map_err(|error| error.kind()) {

@@ -39,6 +39,7 @@ const HIDDEN: [&str; 4] = ["prof_backtrace_impl", "_rjem_", "__rust_alloc", "all
 #[ignore = "needs go (Debian golang-go)"]
 fn the_leak_is_first_and_the_allocator_is_hidden() {
     let profiler = Profiler::builder()
+        .profiles_dir("off")
         .listen("127.0.0.1:0")
         .token(TOKEN)
         .rss_threshold(ByteSize::gib(1 << 20))

@@ -18,7 +18,7 @@ const CONNECTIONS: usize = 64;
 
 #[test]
 fn a_crowd_is_kept_waiting() {
-    let profiler = Profiler::builder().listen("127.0.0.1:0").start().unwrap();
+    let profiler = Profiler::builder().profiles_dir("off").listen("127.0.0.1:0").start().unwrap();
     let address = profiler.address().unwrap();
     let client = Client::Tcp(address);
     let open_sockets = || open_sockets(address.port());

@@ -15,7 +15,7 @@ fn nobody_is_answered_without_the_token() {
     // In this order: after a refused start nothing is left, so the right one works.
     other_machines_are_not_listened_to_without_a_token();
 
-    let profiler = Profiler::builder().listen("127.0.0.1:0").token(TOKEN).start().unwrap();
+    let profiler = Profiler::builder().profiles_dir("off").listen("127.0.0.1:0").token(TOKEN).start().unwrap();
     assert!(!format!("{profiler:?}").contains("horse"));
     let client = Client::Tcp(profiler.address().unwrap());
     a_request_without_the_token_is_refused(&client);
@@ -29,7 +29,7 @@ fn other_machines_are_not_listened_to_without_a_token() {
     for ip in ["0.0.0.0", "[::]", "192.0.2.1"] {
         let port = free_port();
         let address = format!("{ip}:{port}");
-        let error = Profiler::builder().listen(&address).start().unwrap_err();
+        let error = Profiler::builder().profiles_dir("off").listen(&address).start().unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Config);
         let text = error.to_string();
         for words in [&address, "HEAPWARD_LISTEN", "HEAPWARD_TOKEN", "127.0.0.1:6060", "other machines can reach"] {
@@ -38,7 +38,7 @@ fn other_machines_are_not_listened_to_without_a_token() {
         assert!(!is_listening(port), "{address}");
         assert_eq!(heapward_threads(), [""; 0]);
     }
-    let error = Profiler::builder().listen("0.0.0.0:0").token("").start().unwrap_err();
+    let error = Profiler::builder().profiles_dir("off").listen("0.0.0.0:0").token("").start().unwrap_err();
     assert!(error.to_string().starts_with("token (HEAPWARD_TOKEN) is empty or has a character"), "{error}");
     common_http::assert_the_host_allocates();
 }

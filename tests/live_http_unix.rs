@@ -28,7 +28,11 @@ fn a_socket_file_is_served() {
 }
 
 fn start(path: &Path) -> heapward::Result<Profiler> {
-    Profiler::builder().listen(&format!("unix:{}", path.display())).rss_threshold(ByteSize::mib(1 << 20)).start()
+    Profiler::builder()
+        .profiles_dir("off")
+        .listen(&format!("unix:{}", path.display()))
+        .rss_threshold(ByteSize::mib(1 << 20))
+        .start()
 }
 
 fn at(path: &Path) -> Metadata {

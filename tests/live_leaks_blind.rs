@@ -6,7 +6,7 @@ mod common_http;
 
 use std::hint::black_box;
 use std::process::Command;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use common_http::{Client, wait_for};
@@ -21,7 +21,10 @@ const MIB: u64 = 1 << 20;
 /// Of one block: small, so that jemalloc's count misses the sampled ones.
 const BYTES: usize = 2000;
 
-/// Leaks about 50 MiB a second until it is told to end.
+/// How much of it is kept.
+static LEAKED: AtomicU64 = AtomicU64::new(0);
+
+/// Leaks about 50 MiB a second until it is told to end; less on a busy machine.
 #[inline(never)]
 fn leak(ended: &AtomicBool) -> Vec<Vec<u8>> {
     let mut kept = Vec::new();
@@ -29,6 +32,7 @@ fn leak(ended: &AtomicBool) -> Vec<Vec<u8>> {
         for _ in 0..MIB / 2 / BYTES as u64 {
             kept.push(black_box(vec![1; BYTES]));
         }
+        LEAKED.fetch_add(MIB / 2, Relaxed);
         std::thread::sleep(Duration::from_millis(10));
     }
     kept
@@ -37,7 +41,7 @@ fn leak(ended: &AtomicBool) -> Vec<Vec<u8>> {
 #[test]
 fn dropped() {
     beside_a_leak("dropped", &[("HEAPWARD_MAX_LIVE_SAMPLES", "1024")], |service| {
-        service.snapshots(10);
+        service.snapshots_of(32 * MIB);
         let why = " found no room since snapshot ";
         let report = service.is_inconclusive(why);
         assert!(report["inconclusive"].as_str().unwrap().contains("HEAPWARD_MAX_LIVE_SAMPLES"), "{report:#}");
@@ -79,7 +83,9 @@ fn paused() {
         // A pause is no reason to be blind for ever.
         set_active(true);
         service.snapshots(12);
-        let report = service.leaks();
+        let report = wait_for("the leak to be told again", || {
+            Some(service.leaks()).filter(|report| !report["suspects"].as_array().unwrap().is_empty())
+        });
         assert_eq!(report["suspects"][0]["function"], "live_leaks_blind::leak", "{report:#}");
         assert!(report["summary"].as_str().unwrap().contains("(judged from snapshot "), "{report:#}");
         assert_eq!(report["inconclusive"], Value::Null);
@@ -102,7 +108,7 @@ fn switched_off_just_now() {
 #[test]
 fn dump() {
     beside_a_leak("dump", &[("HEAPWARD_COLLECTOR", "dump")], |service| {
-        service.snapshots(10);
+        service.snapshots_of(48 * MIB);
         let why = "tell no birthdays";
         let report = service.is_inconclusive(why);
         // That it rose is known, and not whether what is freed lived long.
@@ -157,6 +163,14 @@ impl Service<'_> {
         wait_for("snapshots", || (last() >= from + count).then_some(()));
     }
 
+    /// Waits for ten of them, and until the last has so many bytes of the leak's.
+    fn snapshots_of(&self, bytes: u64) {
+        self.snapshots(10);
+        wait_for("the leak", || (LEAKED.load(Relaxed) >= bytes).then_some(()));
+        // One that was begun before may come after.
+        self.snapshots(2);
+    }
+
     fn leaks(&self) -> Value {
         self.client.get("/api/leaks").json()
     }
@@ -199,6 +213,7 @@ fn beside_a_leak(test: &str, variables: &[(&str, &str)], work: impl FnOnce(&Serv
     if std::env::var(CHILD).is_ok_and(|name| name == test) {
         common::fail_fast();
         let profiler = Profiler::builder()
+            .profiles_dir("off")
             .listen("127.0.0.1:0")
             .rss_threshold(ByteSize::bytes(1))
             .poll_interval(Duration::from_millis(20))

@@ -19,6 +19,10 @@ const NOT_EVERYWHERE: &[&str] = &[
     "heapward_predicted_limit_seconds",
     "heapward_memory_pressure_some_ratio",
     "heapward_memory_pressure_full_ratio",
+    "heapward_memory_pressure_some_avg300_ratio",
+    "heapward_memory_pressure_full_avg300_ratio",
+    // Without gauges of the host's.
+    "heapward_host_value",
     "heapward_cgroup_events_total",
     "heapward_cgroup_limit_bytes",
     "heapward_cgroup_usage_bytes",

@@ -26,6 +26,8 @@ fn monitoring_keeps_its_promises() {
         // Only snapshots that are asked for.
         .rss_threshold(ByteSize::mib(1 << 20))
         .readings(READINGS)
+        .trigger_on_gauge("known", f64::MAX, || Some(7.0))
+        .trigger_on_gauge("infinite", f64::MAX, || Some(f64::NEG_INFINITY))
         // Everything is slow.
         .slow_operation(Duration::ZERO)
         .start()
@@ -142,6 +144,15 @@ fn the_machine_is_as_the_kernel_says(client: &Client) {
         let apart = (number(pointer) - names.iter().map(|name| kernel(name)).sum::<f64>()).abs();
         assert!(apart < 0.2 * kernel("MemTotal"), "{pointer}: {apart}");
     }
+    // The same in every reading that is told, also that of a snapshot: there it is what one asks for after a kill.
+    let memory = client.get("/api/memory").expect(200).json();
+    let snapshot = client.get("/api/snapshots/latest").expect(200).json();
+    for reading in [&memory["memory"], &snapshot["memory"]] {
+        assert_eq!(reading["system"]["total_bytes"].as_f64(), Some(kernel("MemTotal")), "{reading}");
+        assert_eq!(reading["swap"]["total_bytes"].as_f64(), Some(kernel("SwapTotal")), "{reading}");
+        let names = |value: &Value| -> Vec<String> { value.as_object().unwrap().keys().cloned().collect() };
+        assert_eq!(names(&reading["system"]), names(&metrics["system"]));
+    }
     assert_eq!(number("/process/pid"), f64::from(std::process::id()));
     assert!(number("/process/rss_bytes") > 0.0 && number("/process/cpu_seconds") > 0.0);
     assert!(number("/top_processes/walked") >= 1.0);
@@ -230,8 +241,10 @@ fn a_walk_is_told_again_for_a_second(client: &Client) {
     let is_late = begun.elapsed() > Duration::from_millis(600);
     assert!(again == first && age > first_age || is_late, "{age} {again} after {first_age} {first}");
     wait_for("the next walk", || {
+        let begun = Instant::now();
         let (age, duration) = walk();
-        assert!(age < 1.5, "{age}");
+        // When it was taken; until it is told, a busy machine may take its time.
+        assert!(age < 1.0 + begun.elapsed().as_secs_f64(), "{age}");
         (duration != first).then_some(())
     });
 }

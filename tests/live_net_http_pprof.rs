@@ -37,6 +37,7 @@ keepers! { keep_all_the_time free_meanwhile keep_new }
 #[test]
 fn as_go_does_it() {
     let profiler = Profiler::builder()
+        .profiles_dir("off")
         .listen("127.0.0.1:0")
         .rss_threshold(ByteSize::gib(1 << 20))
         .poll_interval(Duration::from_millis(10))

@@ -3,6 +3,8 @@
 //! stop, and the live set must be what the test knows to be alive, to the object: each block once, with its address,
 //! what was asked for, what it takes and the epoch of its birth, and nothing besides.
 //!
+//! Each stack is its own object's: calls of different depths lead to the operations, and each object must have those of its own.
+//!
 //! So must the diffs of each snapshot with all before it: what was born, what was freed and what survived, to the byte.
 //!
 //! "Nothing besides" can be asked because threads are unsampled by default here and switch sampling on around each
@@ -11,7 +13,8 @@
 
 mod common;
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
+use std::hint::black_box;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::sync::{Barrier, Mutex, MutexGuard, PoisonError};
 
@@ -39,7 +42,35 @@ struct Known {
     epoch: u32,
     /// The thread that did that.
     thread: u64,
+    /// And by which calls.
+    way: Way,
 }
+
+/// How an object came to be: the calls above and below are the same for all of one call.
+#[derive(Clone, Copy, Debug)]
+struct Way {
+    call: Call,
+    /// So many calls more.
+    calls: usize,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Call {
+    operation: Operation,
+    /// Whether jemalloc is told of an alignment, for which it has other functions.
+    with_flags: bool,
+    /// In a thread of a thread.
+    nested: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Operation {
+    Malloc,
+    Calloc,
+    Realloc,
+}
+
+const CALLS: [usize; 4] = [0, 7, 19, 40];
 
 /// One object, as the oracle and the live set both tell it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -61,6 +92,7 @@ impl Known {
 struct Lane {
     random: Random,
     blocks: Vec<Known>,
+    nested: bool,
 }
 
 #[derive(Default)]
@@ -89,7 +121,10 @@ fn the_live_set_is_what_an_oracle_says() {
     let profiler = profiler().start().unwrap();
     let world = World {
         lanes: (0..LANES)
-            .map(|n| Mutex::new(Lane { random: Random::of_thread(n as u64), blocks: Vec::new() }))
+            .map(|n| {
+                let (random, nested) = (Random::of_thread(n as u64), n >= LANES / 2);
+                Mutex::new(Lane { random, blocks: Vec::new(), nested })
+            })
             .collect(),
         places: (0..PLACES).map(|_| Mutex::new(None)).collect(),
         counts: Counts::default(),
@@ -166,34 +201,35 @@ impl World {
         }
     }
 
-    fn operation(&self, Lane { random, blocks }: &mut Lane, epoch: u32, thread: u64) {
+    fn operation(&self, Lane { random, blocks, nested }: &mut Lane, epoch: u32, thread: u64) {
+        let nested = *nested;
         let choice = random.within(0..100);
         let is_full = blocks.len() >= KEPT;
         let Some(at) = (!blocks.is_empty()).then(|| random.within(0..blocks.len())) else {
-            return blocks.push(Known { block: self.allocate(random), epoch, thread });
+            return blocks.push(self.allocate(random, nested, epoch, thread));
         };
         match choice {
-            0..35 if !is_full => blocks.push(Known { block: self.allocate(random), epoch, thread }),
+            0..35 if !is_full => blocks.push(self.allocate(random, nested, epoch, thread)),
             // The same size class: large blocks stay where they are.
             35..50 => {
                 let usable = blocks[at].block.usable() as usize;
                 let size = usable - random.within(0..usable / 10 + 1);
-                self.resize(&mut blocks[at], size, epoch, thread);
+                self.resize(&mut blocks[at], size, random, nested, epoch, thread);
             }
             // Smaller: large blocks shrink where they are.
             50..60 => {
                 let requested = blocks[at].block.requested() as usize;
                 let size = requested - random.within(0..requested / 2 + 1);
-                self.resize(&mut blocks[at], size, epoch, thread);
+                self.resize(&mut blocks[at], size, random, nested, epoch, thread);
             }
             // Back to what it shrank from: large blocks grow where they are if what follows is free.
             60..65 => {
                 let size = (blocks[at].block.requested() as usize * 5 / 4).min(LARGEST);
-                self.resize(&mut blocks[at], size, epoch, thread);
+                self.resize(&mut blocks[at], size, random, nested, epoch, thread);
             }
             65..75 => {
                 let size = size(random);
-                self.resize(&mut blocks[at], size, epoch, thread);
+                self.resize(&mut blocks[at], size, random, nested, epoch, thread);
             }
             75..85 => {
                 let other = lock(&self.places[random.within(0..PLACES)]).replace(blocks.swap_remove(at));
@@ -207,27 +243,37 @@ impl World {
         }
     }
 
-    fn allocate(&self, random: &mut Random) -> Block {
+    // Never inlined, so that what calls it makes no difference to the stack's depth.
+    #[inline(never)]
+    fn allocate(&self, random: &mut Random, nested: bool, epoch: u32, thread: u64) -> Known {
         self.counts.allocated.fetch_add(1, Relaxed);
-        let size = size(random);
-        match random.within(0..6) {
-            0 => {
-                let block = sampled(|| Block::zeroed(size));
-                assert!(block.is_zero());
-                block
-            }
-            1 => {
-                let align = 1 << random.within(0..14);
-                let block = sampled(|| Block::aligned(size, align));
-                assert_eq!(block.address() % align as u64, 0);
-                block
-            }
-            _ => sampled(|| Block::new(size)),
-        }
+        let (size, calls) = (size(random), CALLS[random.within(0..CALLS.len())]);
+        let (operation, align) = match random.within(0..6) {
+            0 => (Operation::Calloc, 8),
+            1 => (Operation::Malloc, 1 << random.within(0..14)),
+            _ => (Operation::Malloc, 8),
+        };
+        let mut made = None;
+        sampled(|| {
+            deep(calls, &mut || {
+                made = Some(match operation {
+                    Operation::Calloc => Block::zeroed(size),
+                    _ => Block::aligned(size, align),
+                });
+            });
+        });
+        let block = made.expect("it was made");
+        assert!(operation != Operation::Calloc || block.is_zero());
+        assert_eq!(block.address() % align as u64, 0);
+        let call = Call { operation, with_flags: with_flags(size, align), nested };
+        Known { block, epoch, thread, way: Way { call, calls } }
     }
 
-    fn resize(&self, known: &mut Known, size: usize, epoch: u32, thread: u64) {
-        let moved = sampled(|| known.block.resize(size));
+    #[inline(never)]
+    fn resize(&self, known: &mut Known, size: usize, random: &mut Random, nested: bool, epoch: u32, thread: u64) {
+        let calls = CALLS[random.within(0..CALLS.len())];
+        let mut moved = false;
+        sampled(|| deep(calls, &mut || moved = known.block.resize(size)));
         if moved {
             self.counts.moved.fetch_add(1, Relaxed);
             self.counts.freed_by_another.fetch_add(u64::from(known.thread != thread), Relaxed);
@@ -236,6 +282,8 @@ impl World {
         }
         known.epoch = epoch;
         known.thread = thread;
+        let call = Call { operation: Operation::Realloc, with_flags: with_flags(size, known.block.align()), nested };
+        known.way = Way { call, calls };
     }
 
     /// Compares all that is alive, and gives it. All threads stand still.
@@ -248,7 +296,31 @@ impl World {
             expected.extend(lock(place).iter().map(Known::object));
         }
         compare(expected.clone(), profiler);
+        self.compare_stacks(profiler);
         expected
+    }
+
+    /// Each object of a call has the same stack but for the calls more that led to it. All threads stand still.
+    fn compare_stacks(&self, profiler: &Profiler) {
+        let depths: HashMap<u64, usize> =
+            profiler.live_samples().iter().map(|sample| (sample.address, sample.depth)).collect();
+        let mut shortest: HashMap<Call, usize> = HashMap::new();
+        let mut check = |known: &Known| {
+            let Way { call, calls } = known.way;
+            let depth = depths[&known.block.address()];
+            let without =
+                depth.checked_sub(calls).unwrap_or_else(|| panic!("{depth} frames: {call:?} by {calls} more"));
+            let expect = *shortest.entry(call).or_insert(without);
+            assert_eq!(without, expect, "{depth} frames: {call:?} by {calls} calls more");
+        };
+        for lane in &self.lanes {
+            lock(lane).blocks.iter().for_each(&mut check);
+        }
+        for place in &self.places {
+            lock(place).iter().for_each(&mut check);
+        }
+        // Of all that there are, but for a calloc with flags: so small ones are seldom.
+        assert!(shortest.len() >= 8, "{shortest:?}");
     }
 
     /// Has a snapshot end the epoch, when it is time for one. It must hold exactly what is alive as well.
@@ -308,6 +380,22 @@ fn compare_diffs(snapshots: &[(u64, Vec<Object>)], epoch: u32, profiler: &Profil
     assert_eq!([back.total.born, back.total.freed, back.total.survived].map(amount), [freed, born, survived]);
     assert!(back.remarks.iter().any(|remark| remark.starts_with("read backwards")), "{:?}", back.remarks);
     assert_eq!((back.base.snapshot, back.later.snapshot), (diff.later.snapshot, diff.base.snapshot));
+}
+
+/// Does `work` after so many calls.
+#[inline(never)]
+fn deep(calls: usize, work: &mut dyn FnMut()) {
+    match calls {
+        0 => work(),
+        _ => deep(calls - 1, work),
+    }
+    // So that the call above is none that ends this one.
+    black_box(calls);
+}
+
+/// When tikv-jemallocator asks with flags: for what `malloc` does not align by itself.
+fn with_flags(size: usize, align: usize) -> bool {
+    align > 16 || align > size
 }
 
 /// Mostly small, as programs are; some large, which jemalloc resizes in place.

@@ -225,7 +225,8 @@ struct Seen {
 
 /// Taken once: every test reads it.
 static SEEN: LazyLock<Seen> = LazyLock::new(|| {
-    let profiler = Profiler::builder().listen("off").rss_threshold(ByteSize::gib(1 << 20)).start().unwrap();
+    let profiler =
+        Profiler::builder().profiles_dir("off").listen("off").rss_threshold(ByteSize::gib(1 << 20)).start().unwrap();
     LazyLock::force(&TEXT);
     LazyLock::force(&BYTES);
     LazyLock::force(&TWINS);

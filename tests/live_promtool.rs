@@ -14,12 +14,22 @@ heapward::install!();
 #[test]
 #[ignore = "needs promtool and amtool (Debian prometheus, prometheus-alertmanager)"]
 fn promtool_and_amtool_find_nothing_wrong() {
-    let profiler = profiler().start().expect("the profiler starts");
+    // With gauges of the host's: one with a value, one above all, one without.
+    let profiler = profiler()
+        .trigger_on_gauge("queue_bytes", 1e300, || Some(1.5))
+        .trigger_on_gauge("infinite", f64::MAX, || Some(f64::NEG_INFINITY))
+        .trigger_on_gauge("unknown", 1.0, || None)
+        .start()
+        .expect("the profiler starts");
     let metrics = || common_http::ask(&profiler.routes(), "GET", "/metrics").expect(200).text().to_owned();
+    // Also before the first poll.
+    check("promtool", &["check", "metrics"], &metrics());
+    common_http::wait_for("the first poll", || metrics().contains("heapward_host_value{").then_some(()));
     // Also before the first snapshot, when some are absent.
     check("promtool", &["check", "metrics"], &metrics());
     snapshot(&profiler);
     check("promtool", &["check", "metrics"], &metrics());
+    assert!(metrics().contains("heapward_host_value{name=\"queue_bytes\"} 1.5\n"), "{}", metrics());
     // That it looks at all: a counter by the name of a gauge.
     let wrong = metrics().replace("heapward_polls_total", "heapward_polls");
     let (is_ok, words) = run("promtool", &["check", "metrics"], &wrong);

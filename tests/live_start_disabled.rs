@@ -58,7 +58,7 @@ fn in_a_process_where_it_is_off() {
     routes_of_one_that_is_off(&profiler);
 
     // It takes no slot: nothing runs.
-    let second = Profiler::builder().start().unwrap();
+    let second = Profiler::builder().profiles_dir("off").start().unwrap();
     assert!(!second.is_enabled());
     second.shutdown();
     profiler.shutdown();

@@ -44,7 +44,7 @@ fn refused(started: heapward::Result<Profiler>, kind: ErrorKind, words: &[&str])
 /// A start that works, in a process where others were refused.
 #[track_caller]
 fn starts() {
-    let profiler = Profiler::builder().listen("127.0.0.1:0").start().unwrap();
+    let profiler = Profiler::builder().profiles_dir("off").listen("127.0.0.1:0").start().unwrap();
     let client = Client::Tcp(profiler.address().unwrap());
     client.get("/healthz").expect(200);
     client.send("POST", "/api/snapshots", &[]).expect(201);
@@ -57,12 +57,12 @@ fn a_taken_port() {
     let address = taken.local_addr().unwrap().to_string();
     let words =
         ["listen (HEAPWARD_LISTEN)", &address, "choose a free port (0 lets the system choose), or `off`", "in use"];
-    refused(Profiler::builder().listen(&address).start(), ErrorKind::Io, &words);
+    refused(Profiler::builder().profiles_dir("off").listen(&address).start(), ErrorKind::Io, &words);
     assert!(taken.set_nonblocking(true).is_ok() && taken.accept().is_err(), "and the port's owner noticed nothing");
     drop(taken);
 
     // The same address, once it is free.
-    let profiler = Profiler::builder().listen(&address).start().unwrap();
+    let profiler = Profiler::builder().profiles_dir("off").listen(&address).start().unwrap();
     assert_eq!(profiler.address().unwrap().to_string(), address);
     profiler.shutdown();
     starts();
@@ -99,7 +99,7 @@ fn an_unwritable_folder() {
 }
 
 fn settings_out_of_range() {
-    let builder = || Profiler::builder().listen("off");
+    let builder = || Profiler::builder().profiles_dir("off").listen("off");
     refused(
         builder().poll_interval(Duration::ZERO).start(),
         ErrorKind::Config,
@@ -122,7 +122,7 @@ fn settings_out_of_range() {
     );
     for address in ["banana", "6060", "example.org:6060", "127.0.0.1:65536", "unix:relative"] {
         refused(
-            Profiler::builder().listen(address).start(),
+            Profiler::builder().profiles_dir("off").listen(address).start(),
             ErrorKind::Config,
             &[
                 "listen (HEAPWARD_LISTEN)",
@@ -136,9 +136,9 @@ fn settings_out_of_range() {
 }
 
 fn a_second_start() {
-    let first = Profiler::builder().listen("127.0.0.1:0").start().unwrap();
+    let first = Profiler::builder().profiles_dir("off").listen("127.0.0.1:0").start().unwrap();
     let port = free_port();
-    let error = Profiler::builder().listen(&format!("127.0.0.1:{port}")).start().unwrap_err();
+    let error = Profiler::builder().profiles_dir("off").listen(&format!("127.0.0.1:{port}")).start().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::AlreadyRunning);
     assert!(error.to_string().contains("keep the first one, or shut it down"), "{error}");
     assert!(!is_listening(port));
@@ -150,7 +150,7 @@ fn a_second_start() {
 
 fn start_again_after_shutdown() {
     let held = leak_sessions();
-    let profiler = Profiler::builder().listen("127.0.0.1:0").start().unwrap();
+    let profiler = Profiler::builder().profiles_dir("off").listen("127.0.0.1:0").start().unwrap();
     let client = Client::Tcp(profiler.address().unwrap());
     client.send("POST", "/api/snapshots", &[]).expect(201);
     let snapshot = client.get("/api/snapshots/latest").expect(200).json();

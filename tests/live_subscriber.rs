@@ -28,6 +28,7 @@ impl Write for Log {
 #[test]
 fn a_log_that_panics_does_not_end_the_watcher() {
     let profiler = Profiler::builder()
+        .profiles_dir("off")
         .listen("off")
         .rss_threshold(ByteSize::bytes(1))
         .poll_interval(Duration::from_millis(10))

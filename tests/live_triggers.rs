@@ -51,7 +51,12 @@ fn gauges_and_growth_take_snapshots_of_one_episode() {
     wait_for("the rules to be read", || (rules(&client).len() == 8).then_some(()));
     assert_eq!(profiler.snapshots().len(), 0, "nothing has happened yet");
     what_the_kernel_tells_is_in_json_and_in_prometheus(&client);
+    the_hosts_gauges_are_told(&client, 0.0);
+    assert_eq!(metric(&client, "heapward_episodes_total"), Some(0.0));
+    assert_eq!(metric(&client, "heapward_episode"), Some(0.0));
     let first = growth(&profiler);
+    assert_eq!(metric(&client, "heapward_episodes_total"), Some(1.0));
+    assert_eq!(metric(&client, "heapward_episode"), Some(1.0));
     settle(&client);
     a_gauge(&profiler, &client, &first);
     let held = a_rise_is_one_episode(&profiler, &client, &first);
@@ -85,6 +90,10 @@ fn what_the_kernel_tells_is_in_json_and_in_prometheus(client: &Client) {
     for (pointer, name) in [
         ("/memory/pressure/some/avg10_ratio", "heapward_memory_pressure_some_ratio"),
         ("/memory/pressure/full/avg10_ratio", "heapward_memory_pressure_full_ratio"),
+        ("/memory/pressure/some/avg60_ratio", "heapward_memory_pressure_some_avg60_ratio"),
+        ("/memory/pressure/full/avg60_ratio", "heapward_memory_pressure_full_avg60_ratio"),
+        ("/memory/pressure/some/avg300_ratio", "heapward_memory_pressure_some_avg300_ratio"),
+        ("/memory/pressure/full/avg300_ratio", "heapward_memory_pressure_full_avg300_ratio"),
         ("/memory/pressure/some/total_seconds", "heapward_memory_pressure_some_seconds_total"),
         ("/memory/pressure/full/total_seconds", "heapward_memory_pressure_full_seconds_total"),
         ("/memory/cgroup_events/low", "heapward_cgroup_events_total{event=\"low\"}"),
@@ -100,6 +109,25 @@ fn what_the_kernel_tells_is_in_json_and_in_prometheus(client: &Client) {
     let tells_pressure = std::fs::read("/proc/pressure/memory").is_ok();
     assert_eq!(memory["memory"]["pressure"].is_object(), tells_pressure, "{}", memory["memory"]);
     assert!(memory["memory"]["cgroup_events"].is_object());
+    let of_cgroup = metric(client, "heapward_memory_pressure_of_cgroup");
+    let of = memory["memory"]["pressure"]["of"].as_str();
+    assert_eq!(of_cgroup, of.map(|of| f64::from(u8::from(of == "cgroup"))));
+}
+
+/// As numbers, each by its name; what has no value is `null` here and absent there.
+fn the_hosts_gauges_are_told(client: &Client, queued: f64) {
+    let expect = serde_json::json!([
+        { "name": "queue_bytes", "value": queued, "above": 100.0 },
+        { "name": "broken", "value": null, "above": 1.0 },
+        { "name": "slow", "value": null, "above": 1.0 },
+    ]);
+    for path in ["/api/memory", "/api/monitoring/detailed-metrics"] {
+        wait_for("the gauge's value", || (client.get(path).expect(200).json()["host_gauges"] == expect).then_some(()));
+    }
+    let metrics = client.get("/metrics").expect(200);
+    let told: Vec<&str> = metrics.text().lines().filter(|line| line.starts_with("heapward_host_value")).collect();
+    let value = told.first().and_then(|line| line.strip_prefix("heapward_host_value{name=\"queue_bytes\"} "));
+    assert_eq!((told.len(), value.and_then(|value| value.parse().ok())), (1, Some(queued)), "{told:?}");
 }
 
 fn grow() -> Vec<u8> {
@@ -138,6 +166,7 @@ fn a_gauge(profiler: &Profiler, client: &Client, (first, _): &(SnapshotInfo, Vec
     assert_eq!(by_gauge.episode, Some(1), "the rise goes on");
     let says = rule(client, "gauge_above_threshold", Some("queue_bytes"));
     assert_eq!((&says["says"], &says["why"]), (&"fires".into(), &"the gauge queue_bytes is 101, above 100".into()));
+    the_hosts_gauges_are_told(client, 101.0);
     QUEUED.store(0, Relaxed);
     wait_for("the gauge to hold", || {
         (rule(client, "gauge_above_threshold", Some("queue_bytes"))["says"] == "holds").then_some(())
@@ -186,6 +215,8 @@ fn its_end(profiler: &Profiler, client: &Client, held: Vec<Vec<u8>>) {
     wait_for("the rise to end", || profiler.episodes()[0].end);
     let episode = &client.get("/api/episodes").expect(200).json()["episodes"][0];
     assert_eq!(episode["ended_by"], "fell");
+    assert_eq!(metric(client, "heapward_episode"), Some(0.0), "none goes on");
+    assert_eq!(metric(client, "heapward_episodes_total"), Some(1.0));
     let rss = |point: &str| episode[point]["rss_bytes"].as_u64().unwrap();
     assert!(rss("end") < rss("peak") && rss("start") < rss("peak"), "{episode}");
     assert!(episode["reasons"]["rss_growth"].as_u64() >= Some(4), "{episode}");

@@ -78,4 +78,27 @@ mod tests {
         assert_eq!(take(&[1, 2]), [1, 2], "one that was not kept");
         assert_eq!(take(&[5]), [5]);
     }
+
+    /// A `malloc` that fails after its stack was kept takes none: the next one on this thread keeps its own, at the same place.
+    #[test]
+    fn a_stack_that_nobody_took_gives_way_to_the_next() {
+        let mut place = [7, 8, 9, 10];
+        // SAFETY: `place` outlives the calls.
+        let told = unsafe { keep(place.as_mut_ptr(), 3) };
+        let given = place[..told].to_vec();
+        // jemalloc walks anew: another leaf, deeper.
+        place = [11, 12, 13, 14];
+        // SAFETY: as above.
+        assert_eq!(unsafe { keep(place.as_mut_ptr(), 4) }, told);
+        assert_eq!(place[..told], given, "all stacks are this one");
+        assert_eq!(take(&given), [11, 12, 13, 14]);
+        assert_eq!(take(&given), given, "there is no second one");
+        // And a shorter one after a deeper one that nobody took.
+        // SAFETY: as above.
+        unsafe { keep(place.as_mut_ptr(), 4) };
+        place = [15, 16, 17, 18];
+        // SAFETY: as above.
+        unsafe { keep(place.as_mut_ptr(), 2) };
+        assert_eq!(take(&given), [15, 16]);
+    }
 }

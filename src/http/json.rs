@@ -3,10 +3,12 @@
 mod detailed_metrics;
 mod episodes;
 mod hotspots;
+mod memory;
 mod memory_leaks;
 mod noted;
 mod rss;
 mod runs;
+mod system;
 mod trouble;
 
 use std::collections::BTreeMap;
@@ -16,16 +18,16 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use serde::Serialize;
 
 pub(super) use self::episodes::EpisodeList;
+use self::memory::{Allocator, Memory};
 use self::rss::Rss;
 use self::runs::DiskReport;
 pub(super) use self::runs::{EarlierEntry, EarlierList, RunList};
 pub(super) use self::trouble::rules_text;
-use self::trouble::{EventsJson, PressureJson, RuleJson};
+use self::trouble::{EventsJson, HostGaugeJson, PressureJson, RuleJson};
 pub(super) use self::{detailed_metrics::DetailedMetrics, hotspots::Hotspots, memory_leaks::MemoryLeaks};
 use crate::analysis::{Amount, Top, TopRow};
 use crate::collect::{CollectorStats, Source, UnwindReport};
 use crate::policy::Reason;
-use crate::profile::{AllocatorMemory, Reading};
 use crate::profiler::Shared;
 use crate::snapshot::Snapshot;
 
@@ -125,76 +127,6 @@ impl SnapshotEntry {
     }
 }
 
-/// The memory gauges of one reading.
-#[derive(Serialize)]
-pub(super) struct Memory {
-    time: String,
-    rss_bytes: u64,
-    virtual_bytes: u64,
-    swap_bytes: Option<u64>,
-    anonymous_bytes: Option<u64>,
-    files_bytes: Option<u64>,
-    shared_memory_bytes: Option<u64>,
-    threads: Option<u64>,
-    allocator: Option<Allocator>,
-    cgroup_limit_bytes: Option<u64>,
-    cgroup_usage_bytes: Option<u64>,
-    /// `null` where the kernel does not tell.
-    pressure: Option<PressureJson>,
-    cgroup_events: EventsJson,
-}
-
-#[derive(Serialize)]
-struct Allocator {
-    allocated_bytes: u64,
-    active_bytes: u64,
-    resident_bytes: u64,
-    mapped_bytes: u64,
-    retained_bytes: u64,
-    metadata_bytes: u64,
-    metadata_index_bytes: Option<u64>,
-    dirty_bytes: Option<u64>,
-    muzzy_bytes: Option<u64>,
-    thread_caches_bytes: Option<u64>,
-}
-
-impl Memory {
-    fn of(reading: &Reading) -> Self {
-        Self {
-            time: time(reading.time),
-            rss_bytes: reading.process.rss,
-            virtual_bytes: reading.process.virtual_size,
-            swap_bytes: reading.process.swap,
-            anonymous_bytes: reading.process.anonymous,
-            files_bytes: reading.process.files,
-            shared_memory_bytes: reading.process.shared_memory,
-            threads: reading.process.threads,
-            allocator: reading.allocator.map(Allocator::of),
-            cgroup_limit_bytes: reading.cgroup.limit,
-            cgroup_usage_bytes: reading.cgroup.usage,
-            pressure: reading.pressure.as_ref().map(PressureJson::of),
-            cgroup_events: EventsJson::of(&reading.events),
-        }
-    }
-}
-
-impl Allocator {
-    fn of(memory: AllocatorMemory) -> Self {
-        Self {
-            allocated_bytes: memory.allocated,
-            active_bytes: memory.active,
-            resident_bytes: memory.resident,
-            mapped_bytes: memory.mapped,
-            retained_bytes: memory.retained,
-            metadata_bytes: memory.metadata,
-            metadata_index_bytes: memory.metadata_index,
-            dirty_bytes: memory.dirty,
-            muzzy_bytes: memory.muzzy,
-            thread_caches_bytes: memory.thread_caches,
-        }
-    }
-}
-
 /// `GET /api/memory`
 #[derive(Serialize)]
 pub(super) struct MemoryReport {
@@ -208,6 +140,8 @@ pub(super) struct MemoryReport {
     predicted_limit_seconds: Option<f64>,
     /// What each of the trigger's rules said of the last reading; empty when nothing could be read.
     triggers: Vec<RuleJson>,
+    /// The host's own gauges at the last poll, in their order.
+    host_gauges: Vec<HostGaugeJson>,
     collector: CollectorReport,
     unwinder: UnwinderReport,
     snapshots: SnapshotReport,
@@ -357,6 +291,7 @@ impl MemoryReport {
             cgroup: shared.cgroup().to_owned(),
             predicted_limit_seconds: status.predicted.map(|left| left.as_secs_f64()),
             triggers: RuleJson::all(&status),
+            host_gauges: HostGaugeJson::all(&status, shared),
             collector: CollectorReport::of(&stats, shared),
             unwinder: UnwinderReport::of(shared.collector().unwinder()),
             snapshots,

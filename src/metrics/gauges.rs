@@ -1,5 +1,6 @@
 //! Every gauge, with its name, unit and help.
 
+mod memory;
 mod trouble;
 
 use std::fmt;
@@ -42,9 +43,11 @@ impl Collector for Gauges {
         out.memory(&status)?;
         out.rss(&self.shared, &status)?;
         out.trouble(&status)?;
+        out.host(&self.shared, &status)?;
         out.collector(&self.shared)?;
         out.unwinder(&self.shared)?;
         out.snapshots(&self.shared, &status)?;
+        out.episodes(&self.shared)?;
         out.disk(&self.shared)?;
         out.sidecar(&self.shared, &status)?;
         out.system(&self.shared, &status)?;
@@ -57,62 +60,6 @@ pub(super) struct Out<'e> {
 }
 
 impl Out<'_> {
-    fn memory(&mut self, status: &Status) -> fmt::Result {
-        // Absent when unknown: a zero would be a lie.
-        let Some(reading) = &status.reading else { return Ok(()) };
-        let process = reading.process;
-        self.bytes("process_rss", "Resident set size of this process", Some(process.rss))?;
-        self.bytes("process_virtual", "Address space of this process", Some(process.virtual_size))?;
-        self.bytes("process_swap", "Memory of this process that is swapped out", process.swap)?;
-        self.bytes("process_anonymous", "RSS that no file is behind", process.anonymous)?;
-        self.bytes("process_files", "RSS that is pages of files", process.files)?;
-        self.bytes("process_shared_memory", "RSS that is shared memory", process.shared_memory)?;
-        if let Some(threads) = process.threads {
-            self.gauge("process_threads", "Threads of this process", threads)?;
-        }
-        let allocator = reading.allocator;
-        self.bytes(
-            "allocator_allocated",
-            "In use by the service, by jemalloc's count",
-            allocator.map(|a| a.allocated),
-        )?;
-        self.bytes("allocator_active", "Pages with live allocations", allocator.map(|a| a.active))?;
-        self.bytes("allocator_resident", "Pages that jemalloc has in memory", allocator.map(|a| a.resident))?;
-        self.bytes("allocator_mapped", "Address space in jemalloc's active extents", allocator.map(|a| a.mapped))?;
-        self.bytes(
-            "allocator_retained",
-            "Address space that jemalloc keeps, given back as pages",
-            allocator.map(|a| a.retained),
-        )?;
-        self.bytes("allocator_metadata", "jemalloc's own tables", allocator.map(|a| a.metadata))?;
-        self.bytes(
-            "allocator_metadata_index",
-            "Of jemalloc's own tables, the index from address to extent",
-            allocator.and_then(|a| a.metadata_index),
-        )?;
-        self.bytes(
-            "allocator_dirty",
-            "Unused pages that jemalloc has not given back yet",
-            allocator.and_then(|a| a.dirty),
-        )?;
-        self.bytes(
-            "allocator_muzzy",
-            "Pages that the kernel may take back from jemalloc",
-            allocator.and_then(|a| a.muzzy),
-        )?;
-        self.bytes(
-            "allocator_thread_caches",
-            "Freed, and kept by threads for their next allocations",
-            allocator.and_then(|a| a.thread_caches),
-        )?;
-        self.bytes("cgroup_limit", "Smallest memory limit of the control groups above", reading.cgroup.limit)?;
-        self.bytes(
-            "cgroup_usage",
-            "Use of the control group (the one with the limit, if any), without droppable page cache",
-            reading.cgroup.usage,
-        )
-    }
-
     /// The parts of RSS, which sum up to it.
     fn rss(&mut self, shared: &Shared, status: &Status) -> fmt::Result {
         let Some(reading) = &status.reading else { return Ok(()) };
@@ -208,6 +155,15 @@ impl Out<'_> {
         Ok(())
     }
 
+    fn episodes(&mut self, shared: &Shared) -> fmt::Result {
+        let (started, open) = {
+            let episodes = shared.episodes();
+            (episodes.started(), episodes.open().map(|episode| episode.id))
+        };
+        self.counter("episodes", "Rises of RSS with a snapshot that a rule asked for", started)?;
+        self.gauge("episode", "Number of the rise that goes on; 0 while there is none", open.unwrap_or(0))
+    }
+
     fn disk(&mut self, shared: &Shared) -> fmt::Result {
         // Absent where nothing is to be written.
         if shared.disk().folder().is_none() {
@@ -281,7 +237,7 @@ impl Out<'_> {
         self.any(name, help, Some(&Unit::Seconds), &ConstGauge::new(value.as_secs_f64()))
     }
 
-    fn gauge(&mut self, name: &str, help: &str, value: u64) -> fmt::Result {
+    pub(super) fn gauge(&mut self, name: &str, help: &str, value: u64) -> fmt::Result {
         self.any(name, help, None, &ConstGauge::new(value))
     }
 

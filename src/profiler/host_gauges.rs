@@ -4,6 +4,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::shared::Shared;
+use super::status::Status;
 use super::threads;
 use crate::error::{Error, Result};
 use crate::policy::{GaugeValue, Gauged};
@@ -33,6 +35,20 @@ impl HostGauge {
 impl fmt::Debug for HostGauge {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("HostGauge").field("name", &self.name).field("above", &self.above).finish_non_exhaustive()
+    }
+}
+
+impl Shared {
+    /// The host's gauges as `status` has them, in their order: name, value above which snapshots are taken, value; that is
+    /// `None` where it is unknown. None of them before the first poll.
+    pub(crate) fn host_gauges(&self, status: &Status) -> impl Iterator<Item = (&'static str, f64, Option<f64>)> {
+        self.config.gauges.iter().zip(&status.gauged).map(|(gauge, gauged)| {
+            let value = match gauged.value {
+                GaugeValue::Known(value) => Some(value),
+                GaugeValue::Unknown | GaugeValue::Panicked => None,
+            };
+            (gauge.name, gauge.above, value)
+        })
     }
 }
 

@@ -15,6 +15,8 @@ pub(crate) struct Status {
     pub(crate) decision: Decision,
     /// What each of its rules said of it; empty when nothing could be read.
     pub(crate) said: Vec<Said>,
+    /// The host's own gauges at the last poll, in their order; empty before the first.
+    pub(crate) gauged: Vec<Gauged>,
     /// When memory use would reach the limit by then; `None` when it does not rise towards it.
     pub(crate) predicted: Option<Duration>,
     /// Polls so far: the heartbeat.
@@ -41,6 +43,7 @@ impl Status {
             reading: None,
             decision: Decision::Hold(Hold::NotYet),
             said: Vec::new(),
+            gauged: Vec::new(),
             predicted: None,
             polls: 0,
             last_poll: None,
@@ -65,6 +68,8 @@ impl Status {
         self.polls += 1;
         self.last_poll = Some(uptime);
         self.said.clear();
+        self.gauged.clear();
+        self.gauged.extend_from_slice(gauges);
         self.predicted = None;
         self.decision = match reading {
             Ok(reading) => {

@@ -277,7 +277,7 @@ fn a_name_that_leads_in_a_circle_is_given_up() {
     for frame in library.frames("plant") {
         assert_eq!(shown(&frame).last().unwrap().0, "plant");
     }
-    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+    assert!(begun.elapsed() < SOON, "{:?}", begun.elapsed());
 }
 
 /// Runs `strip` or `objcopy` on the library.
@@ -422,6 +422,9 @@ impl Random {
     }
 }
 
+/// Far longer than it takes, also on a busy machine; and shorter than the patience at which looking names up ends by itself.
+const SOON: Duration = Duration::from_secs(10);
+
 /// Whatever is in the file: an answer for each address, soon, and no panic.
 #[test]
 fn damaged_files_do_no_harm() {
@@ -463,7 +466,7 @@ fn damaged_files_do_no_harm() {
             let begun = Instant::now();
             resolve(&addresses, &mapping, &[]);
             let time = begun.elapsed();
-            assert!(time < Duration::from_secs(2), "{flags:?}, round {round} of seed {seed}: {time:?}");
+            assert!(time < SOON, "{flags:?}, round {round} of seed {seed}: {time:?}");
         }
     }
 }

@@ -64,6 +64,11 @@ impl Block {
         self.layout.size() as u64
     }
 
+    /// At a multiple of what it is.
+    pub fn align(&self) -> usize {
+        self.layout.align()
+    }
+
     /// What jemalloc says that it takes.
     pub fn usable(&self) -> u64 {
         // SAFETY: the block is alive.

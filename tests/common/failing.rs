@@ -12,7 +12,7 @@ use super::sampling::set_sampled;
 static STEP: Mutex<&str> = Mutex::new("starting");
 
 /// How long a test may take: many times what it does take, also on a busy machine.
-const DEADLINE: Duration = Duration::from_secs(120);
+const DEADLINE: Duration = Duration::from_secs(300);
 
 /// From here on a panic of any thread, and a test that takes longer than [`DEADLINE`], print what happened and abort
 /// the process.

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use pprof::protos::{self, Message};
 
 /// How long anything may take. Long, because it is reached only when something is broken.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Where a server listens.
 #[derive(Clone)]
@@ -194,7 +194,7 @@ pub fn wait_for<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
 /// Names of this process' threads that are heapward's and stay. One that has ended and was joined is still listed for a
 /// moment: the kernel lets the joining thread go on first.
 pub fn heapward_threads() -> Vec<String> {
-    let deadline = Instant::now() + Duration::from_secs(2);
+    let deadline = Instant::now() + PATIENCE;
     loop {
         let names: Vec<String> = thread_names().into_iter().filter(|name| name.starts_with("heapward")).collect();
         if names.is_empty() || Instant::now() > deadline {

@@ -16,7 +16,7 @@ use crate::{CHILD, SAMPLE_INTERVAL, common};
 const AT_ONCE: usize = 6;
 
 /// How long a child may take. It has a deadline of its own, shorter, at which it says what it was doing.
-const DEADLINE: Duration = Duration::from_secs(140);
+const DEADLINE: Duration = Duration::from_secs(320);
 
 /// Runs them and prints what came of it.
 pub fn run(workloads: &[&Workload]) -> ExitCode {

@@ -4,8 +4,9 @@ use std::time::SystemTime;
 
 use serde::Serialize;
 
-use super::{Allocator, CollectorReport, time};
-use crate::profile::{Reading, SystemMemory};
+use super::system::{Swap, System, percent_of, system_and_swap};
+use super::{Allocator, CollectorReport, EventsJson, HostGaugeJson, PressureJson, time};
+use crate::profile::{CgroupMemory, ProcessMemory, Reading};
 use crate::profiler::{LARGE_PERCENT, Shared, Status, Walk};
 
 /// As `schemas/detailed-metrics.json` says.
@@ -20,32 +21,12 @@ pub(crate) struct DetailedMetrics {
     process: Option<Process>,
     allocator: Option<Allocator>,
     cgroup: Cgroup,
+    /// `null` where the kernel does not tell.
+    pressure: Option<PressureJson>,
+    /// The host's own, in their order.
+    host_gauges: Vec<HostGaugeJson>,
     collector: CollectorReport,
     sidecar: Sidecar,
-}
-
-/// The machine's memory.
-#[derive(Serialize)]
-struct System {
-    total_bytes: u64,
-    available_bytes: Option<u64>,
-    used_bytes: Option<u64>,
-    used_percent: Option<f64>,
-    free_bytes: u64,
-    active_bytes: Option<u64>,
-    inactive_bytes: Option<u64>,
-    buffers_bytes: Option<u64>,
-    cached_bytes: Option<u64>,
-    shared_bytes: Option<u64>,
-    slab_bytes: Option<u64>,
-}
-
-#[derive(Serialize)]
-struct Swap {
-    total_bytes: Option<u64>,
-    used_bytes: Option<u64>,
-    free_bytes: Option<u64>,
-    used_percent: Option<f64>,
 }
 
 /// The processes that have most of the machine's memory.
@@ -94,6 +75,7 @@ struct Cgroup {
     limit_bytes: Option<u64>,
     usage_bytes: Option<u64>,
     usage_percent: Option<f64>,
+    events: EventsJson,
 }
 
 /// heapward itself.
@@ -121,52 +103,30 @@ impl DetailedMetrics {
         let status = shared.status().clone();
         let reading = status.reading.as_ref();
         let system = reading.and_then(|reading| reading.system);
-        let cgroup = reading.map(|reading| reading.cgroup).unwrap_or_default();
+        let CgroupMemory { limit, usage } = reading.map(|reading| reading.cgroup).unwrap_or_default();
+        let events = reading.map(|reading| reading.events).unwrap_or_default();
+        let top_processes =
+            system.map(|system| TopProcesses::of(&shared.largest_processes(system.total), system.total));
+        let (system, swap) = system.as_ref().map(system_and_swap).unzip();
         Self {
             time: time(SystemTime::now()),
             reading_time: reading.map(|reading| time(reading.time)),
-            system: system.as_ref().map(System::of),
-            swap: system.as_ref().map(Swap::of),
-            top_processes: system.map(|system| TopProcesses::of(&shared.largest_processes(system.total), system.total)),
+            system,
+            swap,
+            top_processes,
             process: reading.map(|reading| Process::of(reading, shared)),
             allocator: reading.and_then(|reading| reading.allocator).map(Allocator::of),
             cgroup: Cgroup {
                 group: shared.cgroup().to_owned(),
-                limit_bytes: cgroup.limit,
-                usage_bytes: cgroup.usage,
-                usage_percent: cgroup.usage.zip(cgroup.limit).map(|(usage, limit)| percent_of(usage, limit)),
+                limit_bytes: limit,
+                usage_bytes: usage,
+                usage_percent: usage.zip(limit).map(|(usage, limit)| percent_of(usage, limit)),
+                events: EventsJson::of(&events),
             },
+            pressure: reading.and_then(|reading| reading.pressure).as_ref().map(PressureJson::of),
+            host_gauges: HostGaugeJson::all(&status, shared),
             collector: CollectorReport::of(&shared.collector().stats(), shared),
             sidecar: Sidecar::of(shared, &status),
-        }
-    }
-}
-
-impl System {
-    fn of(memory: &SystemMemory) -> Self {
-        Self {
-            total_bytes: memory.total,
-            available_bytes: memory.available,
-            used_bytes: memory.used(),
-            used_percent: memory.used_ratio().map(percent),
-            free_bytes: memory.free,
-            active_bytes: memory.active,
-            inactive_bytes: memory.inactive,
-            buffers_bytes: memory.buffers,
-            cached_bytes: memory.cached,
-            shared_bytes: memory.shared,
-            slab_bytes: memory.slab,
-        }
-    }
-}
-
-impl Swap {
-    fn of(memory: &SystemMemory) -> Self {
-        Self {
-            total_bytes: memory.swap_total,
-            used_bytes: memory.swap_used(),
-            free_bytes: memory.swap_free,
-            used_percent: memory.swap_used_ratio().map(percent),
         }
     }
 }
@@ -199,17 +159,17 @@ impl TopProcesses {
 
 impl Process {
     fn of(reading: &Reading, shared: &Shared) -> Self {
-        let process = reading.process;
+        let ProcessMemory { rss, virtual_size, swap, anonymous, files, shared_memory, threads } = reading.process;
         Self {
             pid: std::process::id(),
-            rss_bytes: process.rss,
-            rss_percent: reading.system.map(|system| percent_of(process.rss, system.total)),
-            virtual_bytes: process.virtual_size,
-            swap_bytes: process.swap,
-            anonymous_bytes: process.anonymous,
-            files_bytes: process.files,
-            shared_memory_bytes: process.shared_memory,
-            threads: process.threads,
+            rss_bytes: rss,
+            rss_percent: reading.system.map(|system| percent_of(rss, system.total)),
+            virtual_bytes: virtual_size,
+            swap_bytes: swap,
+            anonymous_bytes: anonymous,
+            files_bytes: files,
+            shared_memory_bytes: shared_memory,
+            threads,
             cpu_seconds: shared.cpu_time().as_secs_f64(),
             cpu_percent: shared.monitoring().readings.last().and_then(|last| last.cpu_percent),
         }
@@ -240,13 +200,4 @@ impl Sidecar {
             slow_operations: shared.monitoring().slow.count(),
         }
     }
-}
-
-/// A share, 0 to 1, in percent with one digit, as psutil gives it.
-fn percent(share: f64) -> f64 {
-    (share * 1000.0).round() / 10.0
-}
-
-fn percent_of(part: u64, whole: u64) -> f64 {
-    if whole == 0 { 0.0 } else { percent(part as f64 / whole as f64) }
 }

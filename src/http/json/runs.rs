@@ -2,8 +2,9 @@
 
 use serde::Serialize;
 
+use super::memory::Memory;
 use super::noted::{NotedEpisode, NotedReading};
-use super::{Memory, time};
+use super::time;
 use crate::analysis::Amount;
 use crate::profiler::{DiskFigures, EarlierRun, EarlierSnapshot, RunOnDisk, SetAside, Shared, Survey, Unreadable};
 use crate::snapshot::RunState;

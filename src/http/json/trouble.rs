@@ -1,10 +1,10 @@
-//! Pressure, events of the control group, and what the trigger's rules say.
+//! Pressure, events of the control group, the host's own gauges, and what the trigger's rules say.
 
 use serde::Serialize;
 
 use crate::policy::Said;
 use crate::profile::{CgroupEvents, Pressure, Stall};
-use crate::profiler::Status;
+use crate::profiler::{Shared, Status};
 
 /// Memory pressure (PSI).
 #[derive(Serialize)]
@@ -26,16 +26,20 @@ struct StallJson {
 
 impl PressureJson {
     pub(super) fn of(pressure: &Pressure) -> Self {
-        let stall = |stall: &Stall| StallJson {
-            avg10_ratio: stall.avg10.ratio(),
-            avg60_ratio: stall.avg60.ratio(),
-            avg300_ratio: stall.avg300.ratio(),
-            total_seconds: stall.total.as_secs_f64(),
-        };
+        let Pressure { some, full, of_group } = *pressure;
+        let of = if of_group { "cgroup" } else { "machine" };
+        Self { of, some: StallJson::of(some), full: StallJson::of(full) }
+    }
+}
+
+impl StallJson {
+    fn of(stall: Stall) -> Self {
+        let Stall { avg10, avg60, avg300, total } = stall;
         Self {
-            of: if pressure.of_group { "cgroup" } else { "machine" },
-            some: stall(&pressure.some),
-            full: stall(&pressure.full),
+            avg10_ratio: avg10.ratio(),
+            avg60_ratio: avg60.ratio(),
+            avg300_ratio: avg300.ratio(),
+            total_seconds: total.as_secs_f64(),
         }
     }
 }
@@ -54,6 +58,25 @@ impl EventsJson {
     pub(super) fn of(events: &CgroupEvents) -> Self {
         let CgroupEvents { low, high, max, oom, oom_kill } = *events;
         Self { low, high, max, oom, oom_kill }
+    }
+}
+
+/// One of the host's own gauges.
+#[derive(Serialize)]
+pub(super) struct HostGaugeJson {
+    name: &'static str,
+    /// `null` where its function has none, panicked, or gave what is infinite.
+    value: Option<f64>,
+    /// A snapshot is taken where it is above this.
+    above: f64,
+}
+
+impl HostGaugeJson {
+    pub(super) fn all(status: &Status, shared: &Shared) -> Vec<Self> {
+        let gauges = shared.host_gauges(status);
+        gauges
+            .map(|(name, above, value)| Self { name, value: value.filter(|value| value.is_finite()), above })
+            .collect()
     }
 }
 
