@@ -41,10 +41,12 @@ impl Writer {
     fn push_one(&mut self, number: u64) {
         let Some(place) = self.block.get_mut(self.len..self.len + LONGEST) else { return };
         // Four bytes at once, of which those count that are needed.
-        if let (1..=28, Some(four)) = (64 - number.leading_zeros(), place.first_chunk_mut::<4>()) {
+        // Zero takes one, as one does.
+        let bits = 64 - (number | 1).leading_zeros();
+        if let (..=28, Some(four)) = (bits, place.first_chunk_mut::<4>()) {
             let spread =
                 number & 0x7f | (number & 0x3f80) << 1 | (number & 0x1f_c000) << 2 | (number & 0xfe0_0000) << 3;
-            let len = (70 - number.leading_zeros()) / 7;
+            let len = bits.div_ceil(7);
             // The top bit of all but the last.
             let more = 0x0080_8080_u32 & ((1u64 << (8 * (len - 1))) - 1) as u32;
             *four = (spread as u32 | more).to_le_bytes();

@@ -60,7 +60,7 @@ fn store(run: RunId, retention: DiskRetention) -> Store {
         started_since_boot: std::time::Duration::ZERO,
         pid: 1,
         boot_id: "another".to_owned(),
-        program: String::new(),
+        program: own_program(),
         build_id: None,
         version: String::new(),
         oom_file: String::new(),
