@@ -1,8 +1,8 @@
 //! Interned stacks: append-only, bounded, without a lock.
 //!
 //! ```text
-//! index   [ tag | id+1 ] [ 0 ] [ tag | id+1 ] …     open addressing, twice as many slots as stacks
-//!                 │
+//! index   [ tag | id ] [ 0 ] [ tag | id ] …     open addressing: a small part first, then twice as many slots as stacks
+//!               │
 //! records         └─► { first frame, depth, cumulative counts }
 //!                            │
 //! frames                     └─► return addresses, leaf first, end to end
@@ -26,7 +26,14 @@ pub(crate) struct StackId(pub(crate) u32);
 /// Where samples go whose stack did not fit: they count, with no frames.
 pub(crate) const OVERFLOW: StackId = StackId(0);
 
-/// How many slots of the index are looked at. At half load a run of this length does not happen by chance.
+/// Slots of the index' first part. Stacks are scattered over all of a table, and most programs have some thousands: in the second
+/// part alone, each would touch a page of its own.
+const FIRST_SLOTS: usize = 1 << 14;
+
+/// How many slots of the first part are looked at: a cache line's worth, as it may be full.
+const FIRST_PROBES: usize = 8;
+
+/// How many slots of the second part are looked at. At half load a run of this length does not happen by chance.
 const PROBES: usize = 256;
 
 /// Estimates are summed as integers, rounded up, so that what is in use never exceeds what was allocated: bytes whole,
@@ -72,7 +79,7 @@ impl StackTable {
     pub(crate) fn new(stacks: usize) -> io::Result<Self> {
         let stacks = stacks.max(2);
         Ok(Self {
-            index: MmapSlice::new((stacks * 2).next_power_of_two())?,
+            index: MmapSlice::new(FIRST_SLOTS + (stacks * 2).next_power_of_two())?,
             records: MmapSlice::new(stacks)?,
             frames: MmapSlice::new(stacks * FRAMES_PER_STACK)?,
             next_record: AtomicU64::new(u64::from(OVERFLOW.0) + 1),
@@ -87,10 +94,8 @@ impl StackTable {
         let frames = frames.get(..0xffff).unwrap_or(frames);
         let hash = hash_stack(frames);
         let tag = hash >> 32;
-        let mask = self.index.len() - 1;
         let mut added = None;
-        for probe in 0..PROBES {
-            let slot = &self.index[(hash as usize).wrapping_add(probe) & mask];
+        for slot in self.slots(hash) {
             let mut entry = slot.load(Ordering::Acquire);
             if entry == 0 {
                 let Some(id) = added.or_else(|| self.append(frames)) else { break };
@@ -110,14 +115,22 @@ impl StackTable {
         OVERFLOW
     }
 
+    /// Where a stack of this hash may be, in the order in which all threads look: it is in the first slot that was free.
+    fn slots(&self, hash: u64) -> impl Iterator<Item = &AtomicU64> {
+        let (first, second) = self.index.split_at_checked(FIRST_SLOTS).unwrap_or_default();
+        let at =
+            move |probe: usize, part: &[AtomicU64]| (hash as usize).wrapping_add(probe) & part.len().wrapping_sub(1);
+        let in_first = (0..FIRST_PROBES).filter_map(move |probe| first.get(at(probe, first)));
+        in_first.chain((0..PROBES).filter_map(move |probe| second.get(at(probe, second))))
+    }
+
     /// The number of the stack of `frames`, if it has one.
     pub(crate) fn find(&self, frames: &[crate::profile::ReturnAddress]) -> Option<StackId> {
         let plain: Vec<u64> = frames.iter().map(|frame| frame.0).collect();
         let hash = hash_stack(&plain);
         let tag = hash >> 32;
-        let mask = self.index.len() - 1;
-        (0..PROBES)
-            .map(|probe| self.index[(hash as usize).wrapping_add(probe) & mask].load(Ordering::Acquire))
+        self.slots(hash)
+            .map(|slot| slot.load(Ordering::Acquire))
             .take_while(|entry| *entry != 0)
             .map(|entry| (entry >> 32, StackId(entry as u32)))
             .find(|(found, id)| *found == tag && self.matches(*id, &plain))
@@ -223,10 +236,15 @@ impl StackTable {
     pub(crate) fn resident_bytes_estimate(&self) -> u64 {
         let records = (self.len() + 1) * size_of::<Record>() as u64;
         let frames = self.frame_counts().0 * size_of::<AtomicU64>() as u64;
-        let pages = (self.index.len() * size_of::<AtomicU64>()) as f64 / PAGE_BYTES;
         // Of P pages, n slots at random touch P(1 − (1 − 1/P)^n), which is P(1 − e^(−n/P)).
-        let touched = -(-(self.len() as f64) / pages).exp_m1() * pages;
-        records + frames + (touched * PAGE_BYTES) as u64
+        let touched = |slots: usize, stacks: u64| {
+            let pages = (slots * size_of::<AtomicU64>()) as f64 / PAGE_BYTES;
+            -(-(stacks as f64) / pages).exp_m1() * pages
+        };
+        // About what finds no place in the first part.
+        let beyond = self.len().saturating_sub(FIRST_SLOTS as u64 * 3 / 4);
+        let index = touched(FIRST_SLOTS, self.len()) + touched(self.index.len() - FIRST_SLOTS, beyond);
+        records + frames + (index * PAGE_BYTES) as u64
     }
 
     /// Samples whose stack did not fit.
@@ -321,6 +339,17 @@ mod tests {
         let all = 50_000 * (64 + 10 * 8) + table.index.len() as u64 * 8;
         let estimate = table.resident_bytes_estimate();
         assert!((all * 99 / 100..=all + 8192).contains(&estimate), "{estimate} of {all}");
+    }
+
+    #[test]
+    fn more_stacks_than_the_first_part_holds_are_found() {
+        let table = StackTable::new(60_000).unwrap();
+        let stack = |n: u64| [n, n * 7, n ^ 0x5555];
+        let ids: Vec<_> = (0..50_000).map(|n| table.intern(&stack(n))).collect();
+        let first_part = table.index[..FIRST_SLOTS].iter().filter(|slot| slot.load(Ordering::Relaxed) != 0).count();
+        assert!((FIRST_SLOTS * 3 / 4..=FIRST_SLOTS).contains(&first_part), "{first_part} of {FIRST_SLOTS}");
+        assert!((0..50_000).zip(&ids).all(|(n, id)| table.intern(&stack(n)) == *id));
+        assert_eq!((table.len(), table.overflowed()), (50_000, 0));
     }
 
     #[test]
