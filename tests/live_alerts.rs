@@ -122,8 +122,8 @@ fn one_episode_is_one_alert() {
     assert!(bodies.iter().all(|body| body["id"] == told["id"]), "{bodies:#?}");
     let count = |change: &str| bodies.iter().filter(|body| body["change"] == change).count();
     assert_eq!((count("opened"), count("resolved"), &bodies[0]["change"]), (1, 1, &"opened".into()), "{bodies:#?}");
-    // With its evidence, and with the first snapshot of its own.
-    assert!(count("updated") <= 2, "{bodies:#?}");
+    // With its evidence, and with the first snapshot of its own, whose evidence comes after it where that takes long.
+    assert!(count("updated") <= 3, "{bodies:#?}");
     let report = profiler.alerts().unwrap().unwrap();
     assert_eq!((report.last.len(), report.last[0].change), (1, AlertChange::Resolved));
     assert_eq!(deliveries(&profiler, "webhook").to, Some(format!("http://{}", webhook.address)));

@@ -7,10 +7,10 @@ mod common_http;
 mod server;
 
 use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use common_disk::{Service, folder, leak_sessions, role, say, writing_to};
+use common_disk::group::Group;
+use common_disk::{Service, folder, leak_sessions, needs, role, say, writing_to};
 use common_http::wait_for;
 use heapward::ByteSize;
 use serde_json::Value;
@@ -33,56 +33,20 @@ impl Drop for Mortal {
     }
 }
 
-/// A memory group of this test's own, which is gone with it.
-struct Group {
-    folder: PathBuf,
-}
-
-impl Group {
-    fn make(limit: u64) -> Self {
-        let controllers = std::fs::read_to_string("/proc/self/cgroup").unwrap();
-        let of_memory = |line: &str| {
-            let mut fields = line.splitn(3, ':');
-            let names = fields.nth(1)?.split(',').any(|name| name == "memory");
-            names.then(|| fields.next().unwrap().to_owned())
-        };
-        let own = controllers.lines().find_map(of_memory).expect("cgroup v1 with a memory controller");
-        let parent = Path::new("/sys/fs/cgroup/memory").join(own.trim_start_matches('/'));
-        let folder = parent.join(format!("heapward-test-{}-{limit}", std::process::id()));
-        std::fs::create_dir(&folder).expect("root may make a memory group");
-        let group = Self { folder };
-        std::fs::write(group.folder.join("memory.limit_in_bytes"), limit.to_string()).unwrap();
-        group
-    }
-
-    fn bytes(&self, file: &str) -> u64 {
-        std::fs::read_to_string(self.folder.join(file)).unwrap().trim().parse().unwrap()
-    }
-}
-
-impl Drop for Group {
-    fn drop(&mut self) {
-        // The kernel takes a moment to let go of a process that it killed.
-        for _ in 0..200 {
-            if std::fs::remove_dir(&self.folder).is_ok() {
-                return;
-            }
-            std::thread::sleep(Duration::from_millis(10));
-        }
-        eprintln!("{} could not be removed", self.folder.display());
-    }
-}
-
 #[test]
-#[ignore = "root makes a memory group of cgroup v1"]
+#[ignore = "needs root and a memory controller of cgroup v1; is skipped with a word without"]
 fn an_alert_in_a_small_container_names_what_leaks() {
     if role().is_some() {
         return serve();
     }
+    let parent = match needs::memory_group() {
+        Ok(parent) => parent,
+        Err(why) => return needs::skip(TEST, &why),
+    };
     // By the second setting there is no room for names at the alert: those that were remembered before are given.
     for (limit, headroom) in [(256 << 20, "256MiB"), (128 << 20, "640MiB")] {
         let below = tempfile::tempdir().unwrap();
-        let group = Group::make(limit);
+        let group = Group::make(&parent, limit);
         let tasks = group.folder.join("cgroup.procs");
         let webhook = Server::answering(OK);
         let mut service = Mortal(Service::start_with(TEST, "service", below.path(), |command| {

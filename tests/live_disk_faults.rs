@@ -59,8 +59,7 @@ fn a_folder_that_goes_away_and_comes_back(below: &Path, log: &Log) {
     assert!(folder.join(format!("{run}.run")).exists(), "its record too");
 
     // Something else at its place.
-    std::fs::rename(&folder, &away).unwrap();
-    std::fs::write(&folder, "no folder").unwrap();
+    put_a_file_there(&folder, &away);
     wait_for("failures", || (disk(&profiler, "write_failures") >= 2).then_some(()));
     let memory = get(&profiler, "/api/memory");
     assert_eq!(memory["disk"]["failing"], true);
@@ -72,8 +71,8 @@ fn a_folder_that_goes_away_and_comes_back(below: &Path, log: &Log) {
     wait_for("the ring to go on", || (latest() > before + HISTORY as u64 + 2).then_some(()));
     assert_eq!(std::fs::read_to_string(&folder).unwrap(), "no folder");
 
-    std::fs::remove_file(&folder).unwrap();
-    std::fs::rename(&away, &folder).unwrap();
+    exchange(&folder, &away);
+    std::fs::remove_file(&away).unwrap();
     wait_for("writing again", || (get(&profiler, "/api/memory")["disk"]["failing"] == false).then_some(()));
     more(2);
     let skipped = disk(&profiler, "skipped");
@@ -125,8 +124,7 @@ fn what_cannot_be_written_at_the_end_is_told(folder: &Path, log: &Log) {
     let profiler = writing_to(folder).start().unwrap();
     common_disk::written_snapshot(&profiler);
     let warnings = log.count("could not be written");
-    std::fs::remove_dir_all(folder).unwrap();
-    std::fs::write(folder, "no folder").unwrap();
+    put_a_file_there(folder, &folder.with_extension("away"));
     let id = wait_for("a snapshot", || profiler.snapshot().ok()).id;
     wait_for("a failure", || (disk(&profiler, "write_failures") > 0).then_some(()));
     profiler.shutdown();
@@ -134,6 +132,16 @@ fn what_cannot_be_written_at_the_end_is_told(folder: &Path, log: &Log) {
     assert_eq!(log.count("could not be written") - warnings, 1, "{}", log.text());
     assert_eq!(log.count("1 snapshots were not written before the end"), 1, "{}", log.text());
     std::fs::remove_file(folder).unwrap();
+}
+
+/// Puts a file in the place of `folder`, which is `away` then. At once: else it might be made again in between.
+fn put_a_file_there(folder: &Path, away: &Path) {
+    std::fs::write(away, "no folder").unwrap();
+    exchange(folder, away);
+}
+
+fn exchange(one: &Path, other: &Path) {
+    rustix::fs::renameat_with(rustix::fs::CWD, one, rustix::fs::CWD, other, rustix::fs::RenameFlags::EXCHANGE).unwrap();
 }
 
 /// One that is being taken while heapward is told to end.

@@ -5,9 +5,9 @@ mod common_http;
 
 use std::hint::black_box;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
-use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use common_disk::group::Group;
 use common_disk::{Service, folder, get, leak_sessions, needs, role, say, writing_to};
 use common_http::{ask, wait_for};
 use heapward::ByteSize;
@@ -16,34 +16,6 @@ heapward::install!("lg_prof_sample:16");
 
 const TEST: &str = "a_service_that_the_kernel_kills_leaves_its_evidence";
 const LIMIT: u64 = 256 << 20;
-
-/// A memory group of this test's own, which is gone with it.
-struct Group {
-    folder: PathBuf,
-}
-
-impl Group {
-    fn make(parent: &Path) -> Self {
-        let folder = parent.join(format!("heapward-test-{}", std::process::id()));
-        std::fs::create_dir(&folder).expect("root may make a memory group");
-        let group = Self { folder };
-        std::fs::write(group.folder.join("memory.limit_in_bytes"), LIMIT.to_string()).unwrap();
-        group
-    }
-}
-
-impl Drop for Group {
-    fn drop(&mut self) {
-        // The kernel takes a moment to let go of a process that it killed.
-        for _ in 0..200 {
-            if std::fs::remove_dir(&self.folder).is_ok() {
-                return;
-            }
-            std::thread::sleep(Duration::from_millis(10));
-        }
-        eprintln!("{} could not be removed", self.folder.display());
-    }
-}
 
 #[test]
 #[ignore = "needs root and a memory controller of cgroup v1; is skipped with a word without"]
@@ -57,7 +29,7 @@ fn a_service_that_the_kernel_kills_leaves_its_evidence() {
     };
     let below = tempfile::tempdir().unwrap();
     let folder = below.path().join("profiles");
-    let group = Group::make(&parent);
+    let group = Group::make(&parent, LIMIT);
     let tasks = group.folder.join("cgroup.procs");
     let service = Service::start_with(TEST, "service", &folder, |command| {
         let join = move || std::fs::write(&tasks, std::process::id().to_string());

@@ -23,17 +23,31 @@ struct Evidence<'a> {
     ask: &'a Ask<'a>,
     patience: Duration,
     known: Option<(u64, Findings)>,
+    /// Whether nobody has heard of that yet.
+    is_untold: bool,
     /// One question at a time.
     asked: Option<(u64, oneshot::Receiver<Findings>)>,
     /// Whether there was more to ask meanwhile.
     is_outdated: bool,
+    /// Whether the last question was dropped, so that a heartbeat asks it again.
+    is_dropped: bool,
     /// An update that waits for what was asked, and until when.
     held: Option<(Alert, Instant)>,
 }
 
 /// Passes on what is handed in at `desk` until that is closed. An update waits for its evidence for `patience`.
 pub(super) async fn pass_on(desk: &Desk, ask: &Ask<'_>, patience: Duration) {
-    let mut evidence = Evidence { desk, ask, patience, known: None, asked: None, is_outdated: false, held: None };
+    let mut evidence = Evidence {
+        desk,
+        ask,
+        patience,
+        known: None,
+        is_untold: false,
+        asked: None,
+        is_outdated: false,
+        is_dropped: false,
+        held: None,
+    };
     loop {
         let Evidence { asked, held, .. } = &mut evidence;
         tokio::select! {
@@ -58,8 +72,13 @@ impl Evidence<'_> {
             // What was behind an earlier one says nothing of this.
             self.known.take_if(|(known, _)| Some(*known) != alert.snapshot);
         }
-        // Of a heartbeat nobody wants to know more, and what is over needs no evidence any more.
-        let is_worth_it = matches!(alert.change, AlertChange::Opened | AlertChange::Raised | AlertChange::Updated);
+        // Of a heartbeat nobody wants to know more, unless what was asked before was not answered; what is over needs no evidence
+        // any more.
+        let is_worth_it = match alert.change {
+            AlertChange::Opened | AlertChange::Raised | AlertChange::Updated => true,
+            AlertChange::Unchanged => self.is_dropped,
+            _ => false,
+        };
         if let Some(snapshot) = alert.snapshot.filter(|_| is_worth_it && !self.desk.is_stopped()) {
             self.want(snapshot);
         }
@@ -85,6 +104,7 @@ impl Evidence<'_> {
             None if self.known.as_ref().is_some_and(|(known, _)| *known == snapshot) => {}
             None => {
                 let (reply, reply_to) = oneshot::channel();
+                self.is_dropped = false;
                 (self.ask)(snapshot, reply);
                 self.asked = Some((snapshot, reply_to));
             }
@@ -93,7 +113,8 @@ impl Evidence<'_> {
 
     /// Takes an answer in; `None` where there was too much to do for one.
     fn learn(&mut self, found: Option<(u64, Findings)>) {
-        let is_new = found.is_some();
+        self.is_dropped = found.is_none();
+        self.is_untold |= found.is_some();
         self.known = found.or(self.known.take());
         let active = self.desk.active();
         // That of now: the one that was asked for is some alert's past.
@@ -108,12 +129,15 @@ impl Evidence<'_> {
         if self.held.is_some() {
             return self.let_go();
         }
-        let (Some((_, findings)), Some(active)) = (self.known.as_ref().filter(|_| is_new), active) else { return };
+        let (Some((_, findings)), Some(active)) = (self.known.as_ref().filter(|_| self.is_untold), active) else {
+            return;
+        };
         let alert = Alert::clone(&active);
         if !findings.sites.is_empty() || findings.leaks.is_some() {
             self.tell(Alert { change: AlertChange::Updated, ..alert });
         } else {
             // Why there is nothing is nobody's reason for a message.
+            self.is_untold = false;
             self.desk.retell(&Arc::new(self.known_of(alert)));
         }
     }
@@ -124,7 +148,8 @@ impl Evidence<'_> {
         }
     }
 
-    fn tell(&self, alert: Alert) {
+    fn tell(&mut self, alert: Alert) {
+        self.is_untold = false;
         self.desk.pass_on(&Arc::new(self.known_of(alert)));
     }
 

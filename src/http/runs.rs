@@ -92,7 +92,8 @@ pub(super) async fn render_heaps(
     let (mut heaps, turn) = if named.is_empty() {
         (Vec::new(), None)
     } else {
-        let EarlierHeaps { heaps, turn } = read(shared, move |runs| runs.heaps(&named)).await?;
+        let asked = shared.read_heaps(named)?;
+        let EarlierHeaps { heaps, turn } = aside(shared, move |_, patience| patience.read(&asked)).await?;
         (heaps, Some(turn))
     };
     let mut heaps = heaps.drain(..);

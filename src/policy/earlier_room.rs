@@ -6,6 +6,9 @@ use crate::profile::{ByteSize, CgroupMemory};
 /// What reading a file may take, by its bytes: it is deflated, and what is made of it is there together with it.
 const TIMES: u64 = 32;
 
+/// What is left alone: the usage is as old as the last poll.
+const RESERVE: u64 = 4 << 20;
+
 /// Refuses to read files of `bytes` together where so little is left that this could be what ends the service. Else how much
 /// there is, if that is known: more may not be taken, whatever is in the files.
 ///
@@ -14,9 +17,9 @@ const TIMES: u64 = 32;
 /// [`ErrorKind::Busy`], with what there is and what is needed.
 pub(crate) fn earlier_room(cgroup: &CgroupMemory, bytes: u64) -> Result<Option<u64>> {
     let (Some(limit), Some(usage)) = (cgroup.limit, cgroup.usage) else { return Ok(None) };
-    let (headroom, need) = (limit.saturating_sub(usage), bytes.saturating_mul(TIMES));
+    let (headroom, need) = (limit.saturating_sub(usage), bytes.saturating_mul(TIMES).saturating_add(RESERVE));
     if headroom >= need {
-        return Ok(Some(headroom));
+        return Ok(Some(headroom - RESERVE));
     }
     let message = format!(
         "the snapshot was not read: {} of headroom to the memory limit of {}, and it may take {}; look at it where there is room, \
@@ -40,11 +43,11 @@ mod tests {
         };
         assert_eq!(check(None, Some(1), u64::MAX), Ok(None));
         assert_eq!(check(Some(100 * MIB), None, u64::MAX), Ok(None));
-        assert_eq!(check(Some(100 * MIB), Some(36 * MIB), 2 * MIB), Ok(Some(64 * MIB)));
-        let refused = check(Some(100 * MIB), Some(36 * MIB), 2 * MIB + 1).unwrap_err();
+        assert_eq!(check(Some(104 * MIB), Some(36 * MIB), 2 * MIB), Ok(Some(64 * MIB)));
+        let refused = check(Some(104 * MIB), Some(36 * MIB), 2 * MIB + 1).unwrap_err();
         assert!(
             refused.starts_with(
-                "the snapshot was not read: 64.0 MiB of headroom to the memory limit of 100.0 MiB, and it may take 64.0 MiB"
+                "the snapshot was not read: 68.0 MiB of headroom to the memory limit of 104.0 MiB, and it may take 68.0 MiB"
             ),
             "{refused}"
         );

@@ -59,10 +59,11 @@ impl Alerting {
         if self.preparing.wait(now).is_some() || config.symbolize != Symbolize::Auto || !is_short() {
             return;
         }
-        self.preparing.done(now);
-        self.prepared = newest;
-        // Refused when there is too much to do: then there is a next time.
-        _ = shared.render(Operation::Alert, move |shared, namer| shared.prepare_names(snapshot, namer));
+        // Refused when there is too much to do: then the next poll tries.
+        if shared.render(Operation::Alert, move |shared, namer| shared.prepare_names(snapshot, namer)).is_ok() {
+            self.preparing.done(now);
+            self.prepared = newest;
+        }
     }
 }
 

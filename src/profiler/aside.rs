@@ -76,6 +76,10 @@ impl Patience {
         };
         let read = asked.wait(FOLDER_PATIENCE, go_on)?;
         read.ok_or_else(|| {
+            if asked.waits_for_turn() {
+                let message = "another snapshot of an earlier run is being looked at: ask again in a moment";
+                return Error::new(ErrorKind::Busy, message);
+            }
             let folder = self.shared.disk().folder().map(|folder| folder.display().to_string()).unwrap_or_default();
             let seconds = FOLDER_PATIENCE.as_secs();
             let message = format!("the folder {folder} does not answer: nothing came from it in {seconds} s");

@@ -1,5 +1,6 @@
 //! Snapshots of earlier runs, from their files.
 
+use std::io;
 use std::sync::Arc;
 
 use super::disk::{RunOnDisk, Survey, Unreadable};
@@ -31,7 +32,7 @@ pub(crate) struct EarlierSnapshot {
 pub(crate) struct EarlierRun {
     pub(crate) run: RunOnDisk,
     pub(crate) snapshots: Vec<EarlierSnapshot>,
-    /// Those that a newer heapward wrote.
+    /// Those that a newer heapward wrote, and those that the disk does not give.
     pub(crate) unreadable: Vec<Unreadable>,
 }
 
@@ -54,7 +55,6 @@ impl EarlierHeap {
 /// What earlier runs left, for the thread that reads it and no other: a folder may hang.
 pub(crate) struct EarlierRuns<'s> {
     shared: &'s Shared,
-    reader: &'s Arc<Reader>,
 }
 
 impl Shared {
@@ -67,21 +67,33 @@ impl Shared {
         self: &Arc<Self>,
         work: impl FnOnce(&EarlierRuns<'_>) -> Result<T> + Send + 'static,
     ) -> Result<Asked<T>> {
-        if self.collector.is_quiet() {
-            return Err(Collector::forked());
-        }
         let shared = Arc::clone(self);
-        let asked = self.reader.ask(move |reader| {
-            let runs = EarlierRuns { shared: &shared, reader };
-            let read = threads::outlive(
-                "reading what earlier runs left",
-                || work(&runs),
-                || {
-                    shared.status().panics += 1;
-                },
-            );
-            read.unwrap_or_else(|| Err(Error::new(ErrorKind::Busy, "reading it failed in heapward itself")))
-        });
+        self.asked(self.reader_of_all()?.ask(move || shared.outlive_reading(|| work(&EarlierRuns { shared: &shared }))))
+    }
+
+    /// Has it read the snapshots that `named` are.
+    ///
+    /// # Errors
+    ///
+    /// As [`Shared::read`].
+    pub(crate) fn read_heaps(self: &Arc<Self>, named: Vec<(RunSelector, Selector)>) -> Result<Asked<EarlierHeaps>> {
+        let shared = Arc::clone(self);
+        self.asked(self.reader_of_all()?.ask_in_turn(move |turn| {
+            let heaps = shared.outlive_reading(|| EarlierRuns { shared: &shared }.heaps(&named))?;
+            Ok(EarlierHeaps { heaps, turn })
+        }))
+    }
+
+    fn reader_of_all(&self) -> Result<&Arc<Reader>> {
+        if self.collector.is_quiet() { Err(Collector::forked()) } else { Ok(&self.reader) }
+    }
+
+    fn outlive_reading<T>(&self, work: impl FnOnce() -> Result<T>) -> Result<T> {
+        let read = threads::outlive("reading what earlier runs left", work, || self.status().panics += 1);
+        read.unwrap_or_else(|| Err(Error::new(ErrorKind::Busy, "reading it failed in heapward itself")))
+    }
+
+    fn asked<T>(&self, asked: Result<T>) -> Result<T> {
         asked.inspect_err(|error| {
             if error.kind() == ErrorKind::Busy {
                 self.count_refused();
@@ -106,6 +118,11 @@ impl EarlierRuns<'_> {
 
     fn open(&self) -> Result<(Folder, Survey)> {
         let folder = self.disk().open()?;
+        // Where the folder hung until another profiler of this process began, that one's run would be taken for an ended one: a
+        // process does not see its own locks.
+        if self.shared.is_stopped() {
+            return Err(super::stopped());
+        }
         let survey = Survey::of(&folder, || self.disk().run());
         let survey =
             survey.map_err(|error| Error::io(format!("reading the folder {}", folder.path().display()), error))?;
@@ -127,8 +144,15 @@ impl EarlierRuns<'_> {
             let name = file.name.to_string();
             let mut head = vec![0; HEAD_BYTES];
             let read = folder.open_file(&name, false).and_then(|file| Ok(file.read_at(&mut head, 0)?.len()));
-            // Gone since it was listed.
-            let Ok(len) = read else { continue };
+            let len = match read {
+                Ok(len) => len,
+                // Since it was listed.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                Err(error) => {
+                    unreadable.push(Unreadable { file: name, reason: error.to_string() });
+                    continue;
+                }
+            };
             match read_head(&head[..len]) {
                 Ok((head, _)) => snapshots.push(EarlierSnapshot { head, file: name, bytes: file.bytes }),
                 Err(error) if error.kind() == ErrorKind::NewerFormat => {
@@ -170,7 +194,7 @@ impl EarlierRuns<'_> {
         let mut buffer = vec![0; HEAD_BYTES];
         let file = folder.open_file(&name, false);
         let head = file.and_then(|file| Ok(file.read_at(&mut buffer, 0)?.len()));
-        let len = head.map_err(|error| Error::io(format!("reading {name}"), error))?;
+        let len = head.map_err(|error| unread(&name, error))?;
         let (head, _) = read_head(&buffer[..len]).map_err(|error| self.unreadable(&folder, &name, error))?;
         Ok(EarlierSnapshot { head, file: name, bytes })
     }
@@ -216,8 +240,7 @@ impl EarlierRuns<'_> {
     /// # Errors
     ///
     /// [`ErrorKind::NotFound`] when there is no such run or snapshot, [`ErrorKind::Busy`] when there is too little memory left.
-    pub(crate) fn heaps(&self, named: &[(RunSelector, Selector)]) -> Result<EarlierHeaps> {
-        let turn = self.reader.turn()?;
+    fn heaps(&self, named: &[(RunSelector, Selector)]) -> Result<Vec<EarlierHeap>> {
         let (folder, survey) = self.open()?;
         let find = |&(run, selector): &(RunSelector, Selector)| self.find_file(&survey, run, selector);
         let files = named.iter().map(find).collect::<Result<Vec<_>>>()?;
@@ -225,13 +248,12 @@ impl EarlierRuns<'_> {
         let room = earlier_room(&self.shared.last_cgroup(), bytes)?;
         // For each as much, beside the files themselves.
         let room = room.map(|room| room.saturating_sub(bytes) / files.len().max(1) as u64);
-        let heaps = files.iter().map(|(name, _)| self.heap(&folder, name, room)).collect::<Result<_>>()?;
-        Ok(EarlierHeaps { heaps, turn })
+        files.iter().map(|(name, _)| self.heap(&folder, name, room)).collect()
     }
 
     fn heap(&self, folder: &Folder, name: &str, room: Option<u64>) -> Result<EarlierHeap> {
         let bytes = folder.open_file(name, false).and_then(|file| file.read_all(MOST_BYTES));
-        let bytes = bytes.map_err(|error| Error::io(format!("reading {name}"), error))?;
+        let bytes = bytes.map_err(|error| unread(name, error))?;
         let mut stored = decode_within(&bytes, room).map_err(|error| self.unreadable(folder, name, error))?;
         relocate(&mut stored, &loaded_mappings());
         Ok(EarlierHeap(Box::new(stored)))
@@ -285,6 +307,14 @@ impl Shared {
         let added = renumber(&mut base, stacks.finder(), stacks.end());
         Ok((Moment::Stored(base), later, stacks.and(added, interval)))
     }
+}
+
+/// Retention may have removed it since it was listed.
+fn unread(name: &str, error: io::Error) -> Error {
+    if error.kind() == io::ErrorKind::NotFound {
+        return Error::new(ErrorKind::NotFound, format!("{name} is gone: ask for the list again"));
+    }
+    Error::io(format!("reading {name}"), error)
 }
 
 /// Of one run the numbers of stacks are the same, and what is alive at both moments is known.

@@ -3,6 +3,7 @@
 //! It is there while there is something to read and no longer.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
@@ -24,7 +25,7 @@ const LOOK: Duration = Duration::from_millis(100);
 #[derive(Default)]
 pub(super) struct Reader {
     state: Mutex<State>,
-    /// A [`Turn`] was given back, or all is to end.
+    /// There is more to do, a [`Turn`] was given back, or all is to end.
     changed: Condvar,
 }
 
@@ -40,7 +41,9 @@ struct State {
 
 struct Job {
     wanted: Wanted,
-    work: Box<dyn FnOnce() + Send>,
+    needs_turn: bool,
+    has_begun: Arc<AtomicBool>,
+    work: Box<dyn FnOnce(Option<Turn>) + Send>,
 }
 
 /// The right to hold what was read of a whole file: one has it at a time, so that what is held at once is bounded.
@@ -51,6 +54,8 @@ pub(crate) struct Turn {
 /// Somebody who waits for what is read; when this is dropped, nobody does.
 pub(crate) struct Asked<T> {
     answer: Receiver<Result<T>>,
+    needs_turn: bool,
+    has_begun: Arc<AtomicBool>,
     _asker: Asker,
 }
 
@@ -62,17 +67,35 @@ impl Reader {
     /// [`ErrorKind::Busy`] when that is as much as it takes.
     pub(super) fn ask<T: Send + 'static>(
         self: &Arc<Self>,
-        work: impl FnOnce(&Arc<Self>) -> Result<T> + Send + 'static,
+        work: impl FnOnce() -> Result<T> + Send + 'static,
+    ) -> Result<Asked<T>> {
+        self.add(false, move |_| work())
+    }
+
+    /// The same of work that holds whole files: when nobody else does.
+    pub(super) fn ask_in_turn<T: Send + 'static>(
+        self: &Arc<Self>,
+        work: impl FnOnce(Turn) -> Result<T> + Send + 'static,
+    ) -> Result<Asked<T>> {
+        self.add(true, move |turn| turn.ok_or_else(super::stopped).and_then(work))
+    }
+
+    fn add<T: Send + 'static>(
+        self: &Arc<Self>,
+        needs_turn: bool,
+        work: impl FnOnce(Option<Turn>) -> Result<T> + Send + 'static,
     ) -> Result<Asked<T>> {
         let asker = Asker::new();
+        let has_begun = Arc::new(AtomicBool::new(false));
         // With room for the answer: the thread never waits for who asked.
         let (reply, answer) = sync_channel(1);
-        let reader = Arc::clone(self);
         let job = Job {
             wanted: asker.wanted(),
-            work: Box::new(move || {
+            needs_turn,
+            has_begun: Arc::clone(&has_begun),
+            work: Box::new(move |turn| {
                 // Gone only when nobody waits any more.
-                let _ = reply.send(work(&reader));
+                let _ = reply.send(work(turn));
             }),
         };
         let mut state = self.state();
@@ -92,41 +115,37 @@ impl Reader {
             state.is_awake = true;
         }
         state.waiting.push_back(job);
-        Ok(Asked { answer, _asker: asker })
+        self.changed.notify_all();
+        Ok(Asked { answer, needs_turn, has_begun, _asker: asker })
     }
 
     fn run(self: Arc<Self>) {
-        loop {
-            let job = {
-                let mut state = self.state();
-                match state.waiting.pop_front() {
-                    Some(job) => job,
-                    None => {
-                        state.is_awake = false;
-                        return;
-                    }
-                }
-            };
-            if job.wanted.check().is_ok() {
-                threads::quietly(job.work);
-            }
+        while let Some(Job { needs_turn, work, .. }) = self.next() {
+            let turn = needs_turn.then(|| Turn { reader: Arc::clone(&self) });
+            threads::quietly(|| work(turn));
         }
     }
 
-    /// Waits until nobody else holds what was read of a whole file. For the thread alone.
-    ///
-    /// # Errors
-    ///
-    /// When all is to end.
-    pub(super) fn turn(self: &Arc<Self>) -> Result<Turn> {
-        let state = self.state();
-        let is_taken = |state: &mut State| state.has_turn && !state.is_stopped;
-        let mut state = self.changed.wait_while(state, is_taken).unwrap_or_else(PoisonError::into_inner);
-        if state.is_stopped {
-            return Err(super::stopped());
+    /// The next that somebody still waits for, with the turn taken if it needs that; `None` when there is nothing left to do.
+    fn next(&self) -> Option<Job> {
+        let mut state = self.state();
+        loop {
+            state.waiting.retain(|job| job.wanted.check().is_ok());
+            // What needs no turn passes by what waits for one.
+            let has_turn = state.has_turn;
+            let at = state.waiting.iter().position(|job| !(job.needs_turn && has_turn));
+            if let Some(job) = at.and_then(|at| state.waiting.remove(at)) {
+                state.has_turn |= job.needs_turn;
+                job.has_begun.store(true, Ordering::Relaxed);
+                return Some(job);
+            }
+            if state.waiting.is_empty() {
+                state.is_awake = false;
+                return None;
+            }
+            // Also now and then, as who leaves tells nobody.
+            state = self.changed.wait_timeout(state, LOOK).unwrap_or_else(PoisonError::into_inner).0;
         }
-        state.has_turn = true;
-        Ok(Turn { reader: Arc::clone(self) })
     }
 
     /// Tells the thread to end, and who waits for it. Waits for nothing.
@@ -156,6 +175,11 @@ impl Drop for Turn {
 }
 
 impl<T> Asked<T> {
+    /// Whether it waits for another one's turn to end, and for no disk.
+    pub(crate) fn waits_for_turn(&self) -> bool {
+        self.needs_turn && !self.has_begun.load(Ordering::Relaxed)
+    }
+
     /// What was read, if it comes within `patience` and for as long as `go_on` says so; `None` when it did not come.
     pub(crate) fn wait(&self, patience: Duration, mut go_on: impl FnMut() -> Result<()>) -> Result<Option<T>> {
         let begun = Instant::now();
@@ -189,7 +213,7 @@ mod tests {
     fn hang(reader: &Arc<Reader>) -> (Sender<()>, Asked<u32>) {
         let (answers, hangs) = channel::<()>();
         let (begun, has_begun) = channel();
-        let asked = reader.ask(move |_| {
+        let asked = reader.ask(move || {
             begun.send(()).unwrap();
             let _ = hangs.recv();
             Ok(1)
@@ -207,13 +231,13 @@ mod tests {
         let reader = Arc::new(Reader::default());
         let (disk, first) = hang(&reader);
         assert!(first.wait(SHORT, fine).unwrap().is_none());
-        let second = reader.ask(|_| Ok(2)).unwrap();
+        let second = reader.ask(|| Ok(2)).unwrap();
         assert!(second.wait(SHORT, fine).unwrap().is_none());
         drop(disk);
         assert_eq!((first.wait(LONG, fine).unwrap(), second.wait(LONG, fine).unwrap()), (Some(1), Some(2)));
         // It ended, and another one begins.
         reader.thread().unwrap().join().unwrap();
-        assert_eq!(reader.ask(|_| Ok(3)).unwrap().wait(LONG, fine).unwrap(), Some(3));
+        assert_eq!(reader.ask(|| Ok(3)).unwrap().wait(LONG, fine).unwrap(), Some(3));
         reader.thread().unwrap().join().unwrap();
         assert!(reader.thread().is_none());
     }
@@ -222,11 +246,11 @@ mod tests {
     fn a_disk_that_hangs_collects_no_more_than_its_queue_and_nothing_of_those_who_left() {
         let reader = Arc::new(Reader::default());
         let (disk, first) = hang(&reader);
-        let waiting: Vec<_> = (0..QUEUE).map(|_| reader.ask(|_| Ok(())).unwrap()).collect();
-        assert_eq!(reader.ask(|_| Ok(())).err().unwrap().kind(), ErrorKind::Busy);
+        let waiting: Vec<_> = (0..QUEUE).map(|_| reader.ask(|| Ok(())).unwrap()).collect();
+        assert_eq!(reader.ask(|| Ok(())).err().unwrap().kind(), ErrorKind::Busy);
         drop(waiting);
         let (ran, runs) = channel();
-        let left = reader.ask(move |_| ran.send(()).map_err(|_| crate::profiler::stopped())).unwrap();
+        let left = reader.ask(move || ran.send(()).map_err(|_| crate::profiler::stopped())).unwrap();
         drop(left);
         drop(disk);
         assert_eq!(first.wait(LONG, fine).unwrap(), Some(1));
@@ -239,13 +263,13 @@ mod tests {
     fn the_end_waits_for_no_disk() {
         let reader = Arc::new(Reader::default());
         let (disk, first) = hang(&reader);
-        let second = reader.ask(|_| Ok(())).unwrap();
+        let second = reader.ask(|| Ok(())).unwrap();
         reader.stop();
         let thread = reader.thread().unwrap();
         assert!(!thread.is_finished());
         assert!(second.wait(LONG, fine).is_err());
         assert!(first.wait(LONG, || Err(crate::profiler::stopped())).is_err());
-        assert_eq!(reader.ask(|_| Ok(())).err().unwrap().kind(), ErrorKind::NotRunning);
+        assert_eq!(reader.ask(|| Ok(())).err().unwrap().kind(), ErrorKind::NotRunning);
         drop(disk);
         thread.join().unwrap();
     }
@@ -253,12 +277,17 @@ mod tests {
     #[test]
     fn whole_files_are_held_one_at_a_time() {
         let reader = Arc::new(Reader::default());
-        let read = |reader: &Arc<Reader>| reader.ask(|reader| reader.turn()).unwrap();
-        let (first, second) = (read(&reader), read(&reader));
+        let read = |reader: &Arc<Reader>| reader.ask_in_turn(Ok).unwrap();
+        let (first, second, left) = (read(&reader), read(&reader), read(&reader));
         let turn = first.wait(LONG, fine).unwrap().unwrap();
         assert!(second.wait(SHORT, fine).unwrap().is_none());
+        assert!(second.waits_for_turn());
+        // What holds no file does not wait for that.
+        assert_eq!(reader.ask(|| Ok(7)).unwrap().wait(LONG, fine).unwrap(), Some(7));
         drop(turn);
         let turn = second.wait(LONG, fine).unwrap().unwrap();
+        assert!(!second.waits_for_turn());
+        drop(left);
         // One who waits for it does not keep anything from ending.
         let third = read(&reader);
         reader.stop();
@@ -270,9 +299,9 @@ mod tests {
     #[test]
     fn a_panic_while_reading_costs_that_answer_alone() {
         let reader = Arc::new(Reader::default());
-        let first = reader.ask(|_| -> Result<()> { std::panic::resume_unwind(Box::new("a panic of a test")) }).unwrap();
+        let first = reader.ask(|| -> Result<()> { std::panic::resume_unwind(Box::new("a panic of a test")) }).unwrap();
         assert_eq!(first.wait(LONG, fine).unwrap_err().kind(), ErrorKind::Busy);
-        assert_eq!(reader.ask(|_| Ok(3)).unwrap().wait(LONG, fine).unwrap(), Some(3));
+        assert_eq!(reader.ask(|| Ok(3)).unwrap().wait(LONG, fine).unwrap(), Some(3));
         reader.stop();
     }
 }

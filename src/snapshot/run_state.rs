@@ -148,13 +148,14 @@ pub(crate) fn write_run_episode(episode: &RunEpisode, turn: u64, buffer: &mut [u
     (TRAIL + write_episode(episode, turn, buffer)) as u64
 }
 
-/// The bytes of `end` and where they go.
-pub(crate) fn write_end(end: &EndOfRun) -> (Box<[u8; 1024]>, u64) {
+/// The bytes of `end`, found out from the record with this number (0: from none), and where they go.
+pub(crate) fn write_end(end: &EndOfRun, record: u64) -> (Box<[u8; 1024]>, u64) {
     let mut bytes = Box::new([0; 1024]);
     part(&mut bytes[..], |put| {
         put.byte(number_of(end.how));
         put.byte(u8::from(end.certainty == Certainty::Sure));
         put.text(900, &end.why);
+        put.u64(record);
     });
     (bytes, END.start as u64)
 }
@@ -180,7 +181,13 @@ pub(crate) fn read_state(bytes: &[u8]) -> Result<RunState> {
     let records =
         RECORDS.into_iter().filter_map(|part| content_of(bytes, part).and_then(|mut take| record(&mut take)).ok());
     let record = records.max_by_key(|record| record.number);
-    let end = content_of(bytes, END).and_then(|mut take| end(&mut take)).ok();
+    let number = record.map_or(0, |record| record.number);
+    // A run that went on after somebody took it for ended, as a lock was lost, had another end.
+    let end = content_of(bytes, END)
+        .and_then(|mut take| end(&mut take))
+        .ok()
+        .filter(|(_, of)| of.unwrap_or(number) == number);
+    let end = end.map(|(end, _)| end);
     let (readings, episodes) = read_trail(&bytes[TRAIL..], TRAIL);
     Ok(RunState { facts, record, end, readings, episodes })
 }
@@ -255,10 +262,12 @@ fn record(take: &mut Take<'_>) -> Result<RunRecord> {
     Ok(RunRecord { number, time, reading, last_snapshot, last_written, oom_kills, said })
 }
 
-fn end(take: &mut Take<'_>) -> Result<EndOfRun> {
+/// Also the number of the record that it was found out from, which version 1 did not tell.
+fn end(take: &mut Take<'_>) -> Result<(EndOfRun, Option<u64>)> {
     let how = how_of(take.byte()?).ok_or_else(|| take.wrong("an end that is not known"))?;
     let certainty = if take.flag()? { Certainty::Sure } else { Certainty::Likely };
-    Ok(EndOfRun { how, certainty, why: take.text()? })
+    let end = EndOfRun { how, certainty, why: take.text()? };
+    Ok((end, take.u64().ok()))
 }
 
 /// From 1, as 0 is none.
@@ -324,7 +333,11 @@ mod tests {
             assert!(said == record(4) || said.said == Some(How::Clean), "{cut}: {said:?}");
         }
         let end = EndOfRun { how: How::KilledForMemory, certainty: Certainty::Likely, why: "so".to_owned() };
-        let (part, at) = write_end(&end);
+        // One that was found out before the last record.
+        let (part, at) = write_end(&end, 3);
+        bytes[at as usize..][..1024].copy_from_slice(&part[..]);
+        assert_eq!(read_state(&bytes[..]).unwrap().end, None);
+        let (part, at) = write_end(&end, 4);
         bytes[at as usize..][..1024].copy_from_slice(&part[..]);
         let state = read_state(&bytes[..]).unwrap();
         assert_eq!((state.facts, state.record, state.end), (expect, Some(record(4)), Some(end)));
@@ -334,7 +347,8 @@ mod tests {
     fn readings_and_episodes_are_beside_the_rest() {
         let mut bytes = write_facts(&facts());
         put(&mut bytes, &record(2));
-        let (part, at) = write_end(&EndOfRun { how: How::NotClean, certainty: Certainty::Sure, why: "so".to_owned() });
+        let (part, at) =
+            write_end(&EndOfRun { how: How::NotClean, certainty: Certainty::Sure, why: "so".to_owned() }, 2);
         bytes[at as usize..][..1024].copy_from_slice(&part[..]);
         let before = read_state(&bytes[..]).unwrap();
         let time = SystemTime::UNIX_EPOCH + Duration::from_secs(9);

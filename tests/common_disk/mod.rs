@@ -1,6 +1,7 @@
 //! Services that are started, killed and looked at through what they leave on disk.
 #![allow(dead_code)] // Each test uses a part of it.
 
+pub mod group;
 pub mod needs;
 
 use std::hint::black_box;

@@ -194,7 +194,8 @@ pub fn wait_for<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
 /// Names of this process' threads that are heapward's and stay. One that has ended and was joined is still listed for a
 /// moment: the kernel lets the joining thread go on first.
 pub fn heapward_threads() -> Vec<String> {
-    let deadline = Instant::now() + PATIENCE;
+    // Long enough for a busy machine, too short for one that nobody waited for.
+    let deadline = Instant::now() + Duration::from_secs(10);
     loop {
         let names: Vec<String> = thread_names().into_iter().filter(|name| name.starts_with("heapward")).collect();
         if names.is_empty() || Instant::now() > deadline {

@@ -669,3 +669,23 @@ fn counts_are_by_severity_and_receiver() {
     assert_eq!(counts.deliveries, [[1, 0, 0], [1, 0, 0], [0, 0, 0]]);
     service.stop();
 }
+
+#[test]
+fn what_was_found_is_told_though_a_newer_question_is_dropped_and_that_is_asked_again() {
+    let mut renderer = Renderer::start(LONG);
+    renderer.service.tell(1, Opened);
+    renderer.told("opened", 7, None);
+    let seven = renderer.asked(7);
+    renderer.service.tell_with(1, Raised, 8);
+    renderer.told("raised", 8, None);
+    seven.send(found("seven")).unwrap();
+    drop(renderer.asked(8));
+    renderer.told("updated", 8, Some(7));
+    // A heartbeat is told to nobody here, and asks what was dropped.
+    renderer.service.tell_with(1, Unchanged, 8);
+    renderer.asked(8).send(found("eight")).unwrap();
+    renderer.told("updated", 8, Some(8));
+    renderer.service.tell_with(1, Unchanged, 8);
+    renderer.service.wait_for("the heartbeat", |desk| desk.incoming.len() == 0);
+    renderer.end();
+}

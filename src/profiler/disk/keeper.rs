@@ -26,6 +26,8 @@ struct Keeper {
     told: u64,
     /// While writing fails: when it is tried again, and how long to wait after that.
     retry: Option<(Instant, Duration)>,
+    noted: Instant,
+    is_end_noted: bool,
 }
 
 /// Runs until heapward is to end, and then writes what is left.
@@ -35,14 +37,12 @@ pub(crate) fn run(wakes: &Receiver<()>, shared: &Arc<Shared>) {
     let Some(mut keeper) = threads::outlive("preparing to write snapshots", || Keeper::begin(shared), panicked) else {
         return;
     };
-    let mut is_noted = false;
     loop {
         let is_ending = shared.disk().said().is_some();
-        if is_ending && !is_noted {
+        if keeper.must_note_the_end() {
             // First: whoever ends heapward waits for that alone.
             threads::outlive("noting how this run ends", || keeper.note(), panicked);
-            shared.disk().set_noted();
-            is_noted = true;
+            keeper.noted_the_end();
         }
         // The watcher ends at the same time, and may be taking a snapshot.
         let is_last = is_ending && !shared.disk().is_watched();
@@ -95,7 +95,15 @@ impl Keeper {
         {
             tracing::warn!("heapward: the folder for snapshots cannot be used yet: {error}");
         }
-        Self { shared: Arc::clone(shared), store, done: 0, told: 0, retry: None }
+        Self {
+            shared: Arc::clone(shared),
+            store,
+            done: 0,
+            told: 0,
+            retry: None,
+            noted: Instant::now(),
+            is_end_noted: false,
+        }
     }
 
     /// Writes what the ring has and the disk has not.
@@ -135,6 +143,7 @@ impl Keeper {
                     self.done = snapshot.id;
                     self.told = self.told.max(snapshot.id);
                     self.worked();
+                    self.note_between();
                 }
                 Err(error) => {
                     self.failed(&error);
@@ -171,6 +180,26 @@ impl Keeper {
 
     fn note(&mut self) {
         self.store.note(&self.shared, self.done);
+        self.noted = Instant::now();
+    }
+
+    /// Where there is always one more snapshot, as the disk is slow or the ring full, the last readings are noted all the same.
+    fn note_between(&mut self) {
+        if self.must_note_the_end() {
+            self.note();
+            self.noted_the_end();
+        } else if self.noted.elapsed() >= NOTE_INTERVAL {
+            self.note();
+        }
+    }
+
+    fn must_note_the_end(&self) -> bool {
+        !self.is_end_noted && self.shared.disk().said().is_some()
+    }
+
+    fn noted_the_end(&mut self) {
+        self.is_end_noted = true;
+        self.shared.disk().set_noted();
     }
 
     fn worked(&mut self) {

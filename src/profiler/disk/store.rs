@@ -226,12 +226,9 @@ impl Store {
             if removed.binary_search(&(at - 1)).is_err() {
                 return true;
             }
-            let is_gone = match folder.remove(file.name.write(&mut buffer)) {
-                Ok(()) => true,
-                Err(error) => error.kind() == io::ErrorKind::NotFound,
-            };
-            count += u64::from(is_gone);
-            !is_gone
+            let removed = folder.remove(file.name.write(&mut buffer));
+            count += u64::from(removed.is_ok());
+            !is_gone(removed)
         });
         disk.figures.removed.fetch_add(count, Ordering::Relaxed);
         self.forget_runs();
@@ -246,7 +243,7 @@ impl Store {
         let mut too_many = bare.saturating_sub(MOST_NOTES);
         let mut buffer = [0; 32];
         self.notes.retain(|run| {
-            let is_kept = too_many == 0 || has_files(run) || folder.remove(Note::name_in(*run, &mut buffer)).is_err();
+            let is_kept = too_many == 0 || has_files(run) || !is_gone(folder.remove(Note::name_in(*run, &mut buffer)));
             too_many -= usize::from(!is_kept);
             is_kept
         });
@@ -338,6 +335,11 @@ fn program_build_id(mappings: &[Mapping], program: &str) -> Option<BuildId> {
 fn random() -> u32 {
     use std::hash::{BuildHasher, Hasher};
     std::collections::hash_map::RandomState::new().build_hasher().finish() as u32
+}
+
+/// Removed, or by somebody else before.
+fn is_gone(removed: io::Result<()>) -> bool {
+    removed.map_or_else(|error| error.kind() == io::ErrorKind::NotFound, |()| true)
 }
 
 #[cfg(test)]

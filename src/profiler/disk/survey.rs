@@ -201,7 +201,7 @@ fn read_run(folder: &Folder, id: RunId) -> Result<(Option<RunState>, EndOfRun)> 
     };
     let end = end_of(&state, lock, SystemTime::now(), || EndOfRun::of(&traces(&state)));
     if lock == Some(false) && state.end.is_none() {
-        let (bytes, at) = write_end(&end);
+        let (bytes, at) = write_end(&end, state.record.map_or(0, |record| record.number));
         // Else it is found out again the next time, by what is known then.
         let _ = folder.open_file(&name, true).and_then(|file| file.write_at(&bytes[..], at));
     }
@@ -407,7 +407,7 @@ mod tests {
         assert_eq!(ended().how, How::Reboot);
         let wrong = EndOfRun { how: How::KilledForMemory, certainty: Certainty::Likely, why: "noted".to_owned() };
         let put = |bytes: &[u8], at| folder.open_file(&Note::name(run(1)), true).unwrap().write_at(bytes, at).unwrap();
-        let (bytes, at) = write_end(&wrong);
+        let (bytes, at) = write_end(&wrong, 1);
         put(&bytes[..], at);
         assert_eq!(ended(), wrong);
         // One that was taken for ended while it still ran.

@@ -3,7 +3,7 @@
 use super::*;
 use crate::profile::simulation::Random;
 
-/// With 60 it takes minutes where nothing is optimized, and passes as well.
+/// More take minutes where nothing is optimized.
 const SEEDS: u64 = 10;
 const LIMIT: f64 = 1000.0;
 const HORIZON: f64 = 600.0;
