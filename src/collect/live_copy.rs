@@ -334,6 +334,42 @@ mod tests {
         assert_eq!((whole.stacks, whole.small.objects, whole.small.bytes), (3, 6, 304));
     }
 
+    /// Also where there are more births and sizes than are counted at a time.
+    #[test]
+    fn the_whole_is_the_sum_of_all_objects() {
+        let interval = SampleInterval::from_lg(16).unwrap();
+        let sizes: Vec<u64> = (1..=700).map(|pages| pages << 12).chain([16, 64, 1024]).collect();
+        let mut scratch = Scratch::default();
+        let mut copy = LiveCopy::new(&mut scratch, 0, &[1, 2], 3);
+        let mut expect = [Sums::default(); 4];
+        copy.next_shard(20_000);
+        for at in 0..20_000u32 {
+            // Half are of one size, as many of a heap are.
+            let usable = if at % 2 == 0 { 64 } else { sizes[at as usize * 31 % sizes.len()] };
+            let (stack, epoch) = (at % 997, at % 3 + 1);
+            copy.add(StackId(stack), epoch, UsableSize::of(usable).unwrap());
+            let weight = interval.weigh(usable);
+            expect[epoch as usize] += weight;
+            if usable < SMALL_BYTES {
+                expect[0] += weight;
+            }
+        }
+        let (_, whole) = copy.cohorts(997, interval);
+        let found = whole.births.iter().map(|(_, sums)| sums).chain([&whole.small]);
+        assert_eq!((whole.births.len(), whole.stacks), (3, 997));
+        for (found, expect) in found.zip([1, 2, 3, 0].map(|at| expect[at])) {
+            assert_eq!((found.objects, found.bytes), (expect.objects, expect.bytes));
+            for (found, expect) in [
+                (found.estimated_objects, expect.estimated_objects),
+                (found.estimated_bytes, expect.estimated_bytes),
+                (found.variance_objects, expect.variance_objects),
+                (found.variance_bytes, expect.variance_bytes),
+            ] {
+                assert!((found / expect - 1.0).abs() < 1e-9, "{found} {expect}");
+            }
+        }
+    }
+
     #[test]
     fn sizes_have_numbers_from_zero() {
         let mut sizes = Sizes::default();
