@@ -56,7 +56,7 @@ impl Trailer {
 ///
 /// # Errors
 ///
-/// [`ErrorKind::Malformed`](crate::error::ErrorKind::Malformed), with the place.
+/// [`ErrorKind::Malformed`], with the place.
 pub(crate) fn read_head(bytes: &[u8]) -> Result<(Head, usize)> {
     head::read(bytes)
 }
