@@ -3,7 +3,10 @@
 use std::collections::HashSet;
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::ops::Range;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::OnceLock;
+
+use rustix::fs::{MemfdFlags, memfd_create};
 
 /// One loaded file.
 #[derive(Debug)]
@@ -136,6 +139,29 @@ fn read_dynamic(
             DT_SONAME => names.extend(string(*value)),
             _ => {}
         }
+    }
+}
+
+/// Copies bytes of files that somebody may unload meanwhile. By the kernel, which says where nothing is any more; a read of
+/// our own would end the program.
+pub(crate) struct Copier {
+    /// A file in memory, which the bytes go through.
+    through: Option<OwnedFd>,
+}
+
+impl Copier {
+    pub(crate) fn new() -> Self {
+        Self { through: memfd_create("heapward", MemfdFlags::CLOEXEC).ok() }
+    }
+
+    /// Fills `buffer` with what is at `start`; `None` where that is not mapped, or where there are no files in memory.
+    pub(crate) fn copy<'b>(&self, start: u64, buffer: &'b mut [u8]) -> Option<&'b [u8]> {
+        let through = self.through.as_ref()?;
+        // SAFETY: it is the kernel that reads at `start`, and it returns EFAULT where it cannot.
+        let written = unsafe { libc::pwrite(through.as_raw_fd(), start as *const c_void, buffer.len(), 0) };
+        (usize::try_from(written) == Ok(buffer.len())).then_some(())?;
+        let read = rustix::io::pread(through, &mut *buffer, 0).ok()?;
+        (read == buffer.len()).then_some(buffer)
     }
 }
 

@@ -42,7 +42,7 @@ pub(crate) use end_of_run::{OomCounter, boot_id, kills_by_kernel, since_boot};
 pub(crate) use errno::keep_errno;
 pub(crate) use folder::{Folder, FolderFile};
 pub(crate) use fork::{ForkMark, close_in_child};
-pub(crate) use loaded_code::{Linker, LoadedCode, loaded_bytes, loaded_code};
+pub(crate) use loaded_code::{Copier, Linker, LoadedCode, loaded_bytes, loaded_code};
 pub(crate) use machine::machine_name;
 pub use malloc_conf::MallocConf;
 pub(crate) use mapped_file::MappedFile;

@@ -9,7 +9,7 @@ use gimli::{
 };
 
 use super::rule::Rule;
-use crate::system::{LoadedCode, loaded_bytes, loaded_code};
+use crate::system::{Copier, LoadedCode, loaded_bytes, loaded_code};
 
 #[cfg(target_arch = "aarch64")]
 mod register {
@@ -63,14 +63,15 @@ pub(super) struct Tables {
 
 /// The tables of all that is loaded, by the start of the code.
 pub(super) fn all() -> Vec<Tables> {
-    let mut all: Vec<Tables> = loaded_code().iter().flat_map(of_file).collect();
+    let copier = Copier::new();
+    let mut all: Vec<Tables> = loaded_code().iter().flat_map(|file| of_file(file, &copier)).collect();
     all.sort_by_key(|tables| tables.code.start);
     all
 }
 
-fn of_file(file: &LoadedCode) -> impl Iterator<Item = Tables> {
+fn of_file<'f>(file: &'f LoadedCode, copier: &Copier) -> impl Iterator<Item = Tables> + use<'f> {
     // `.eh_frame` goes to the end of its segment, for all that is known; it ends with an empty entry.
-    let frames = frames_start(&file.index)
+    let frames = frames_start(&file.index, copier)
         .and_then(|start| Some(start..file.readable.iter().find(|segment| segment.contains(&start))?.end));
     let (index_bytes, frames) = match frames {
         Some(frames) => (file.index.clone(), frames),
@@ -86,11 +87,13 @@ fn of_file(file: &LoadedCode) -> impl Iterator<Item = Tables> {
 }
 
 /// Where `.eh_frame` begins, as its index says.
-fn frames_start(index: &Range<u64>) -> Option<u64> {
-    // SAFETY: a section of a loaded file, that nobody writes to. Somebody might unload it meanwhile, as under any
-    // unwinder that reads tables; this runs right after the linker named it.
-    let bytes = EndianSlice::new(unsafe { loaded_bytes(index) }, NativeEndian);
-    let header = EhFrameHdr::from(bytes).parse(&BaseAddresses::default().set_eh_frame_hdr(index.start), 8).ok()?;
+fn frames_start(index: &Range<u64>, copier: &Copier) -> Option<u64> {
+    // Of its head at most four bytes and two numbers. Copied: since the linker named the file, it may have been unloaded.
+    let mut head = [0; 4 + 2 * 8];
+    let len = head.len().min(usize::try_from(index.end.saturating_sub(index.start)).ok()?);
+    let bytes = copier.copy(index.start, head.get_mut(..len)?)?;
+    let header =
+        EhFrameHdr::new(bytes, NativeEndian).parse(&BaseAddresses::default().set_eh_frame_hdr(index.start), 8).ok()?;
     match header.eh_frame_ptr() {
         Pointer::Direct(start) => Some(start),
         Pointer::Indirect(_) => None,
