@@ -229,6 +229,16 @@ mod tests {
     use super::*;
 
     #[test]
+    fn what_is_not_mapped_is_not_copied() {
+        let copier = Copier::new();
+        let there = *b"a head";
+        let mut buffer = [0; 6];
+        assert_eq!(copier.copy(there.as_ptr() as u64, &mut buffer), Some(&there[..]));
+        // Of the first page nothing ever is.
+        assert_eq!(copier.copy(64, &mut buffer), None);
+    }
+
+    #[test]
     fn the_program_and_what_it_needs_stay() {
         let loaded = loaded_code();
         let holding = |address: u64| {
