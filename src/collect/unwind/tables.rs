@@ -71,7 +71,7 @@ pub(super) fn all() -> Vec<Tables> {
 
 fn of_file<'f>(file: &'f LoadedCode, copier: &Copier) -> impl Iterator<Item = Tables> + use<'f> {
     // `.eh_frame` goes to the end of its segment, for all that is known; it ends with an empty entry.
-    let frames = frames_start(&file.index, copier)
+    let frames = frames_start(file, copier)
         .and_then(|start| Some(start..file.readable.iter().find(|segment| segment.contains(&start))?.end));
     let (index_bytes, frames) = match frames {
         Some(frames) => (file.index.clone(), frames),
@@ -87,11 +87,17 @@ fn of_file<'f>(file: &'f LoadedCode, copier: &Copier) -> impl Iterator<Item = Ta
 }
 
 /// Where `.eh_frame` begins, as its index says.
-fn frames_start(index: &Range<u64>, copier: &Copier) -> Option<u64> {
-    // Of its head at most four bytes and two numbers. Copied: since the linker named the file, it may have been unloaded.
+fn frames_start(LoadedCode { index, stays, .. }: &LoadedCode, copier: &Copier) -> Option<u64> {
+    // At most four bytes and two numbers.
     let mut head = [0; 4 + 2 * 8];
-    let len = head.len().min(usize::try_from(index.end.saturating_sub(index.start)).ok()?);
-    let bytes = copier.copy(index.start, head.get_mut(..len)?)?;
+    let len = (index.end.saturating_sub(index.start)).min(head.len() as u64);
+    let bytes = if *stays {
+        // SAFETY: the start of a section of a file that stays loaded, and that nobody writes to.
+        unsafe { loaded_bytes(&(index.start..index.start + len)) }
+    } else {
+        // Since the linker named the file, it may have been unloaded.
+        copier.copy(index.start, head.get_mut(..len as usize)?)?
+    };
     let header =
         EhFrameHdr::new(bytes, NativeEndian).parse(&BaseAddresses::default().set_eh_frame_hdr(index.start), 8).ok()?;
     match header.eh_frame_ptr() {
